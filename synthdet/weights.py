@@ -1,0 +1,138 @@
+"""The weights folder: ``model.onnx``, ``config.json`` and a model card, checked before use.
+
+`training/export.py` writes the folder, `session.py` runs it, and this file is what both agree on.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from synthdet.errors import WeightsError
+from synthdet.views import InputSpec
+
+FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
+Task = Literal["detector", "localizer", "instances"]
+
+
+@dataclass(frozen=True)
+class WeightsConfig:
+    """``config.json``: all that a run needs to know beside the graph.
+
+    Attributes:
+        name: what reports call the model.
+        task: which question the graph answers.
+        version: of the weights, for a person.
+        input: the views that the graph wants.
+        files: file name -> sha256 in hexadecimal, for every file the graph needs.
+        temperature, bias: a picture's logit is ``raw / temperature + bias``; ``bias`` places the
+            threshold of best balanced accuracy at 0.
+        prior_logit: the finite, non-zero answer for a row that gave no pixels.
+        thresholds: named thresholds on the logit for formats that want another than 0.
+        conformal: limits of the "inconclusive" band on the logit, by stated error rate.
+        provenance: data, code and measures that led to the weights, for a person.
+    """
+
+    name: str
+    task: Task
+    version: str
+    input: InputSpec
+    files: dict[str, str]
+    temperature: float = 1.0
+    bias: float = 0.0
+    prior_logit: float = 0.01
+    thresholds: dict[str, float] = field(default_factory=dict)
+    conformal: dict[str, list[float]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write ``folder/config.json``."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load_config(folder: Path, task: Task | None = None) -> WeightsConfig:
+    """Read ``folder/config.json`` and verify the sha256 of every file that it names.
+
+    Args:
+        folder: a weights folder.
+        task: refuse a folder made for another task; None takes any.
+
+    Raises:
+        WeightsError: no such folder, no valid config, another task, a missing or changed file.
+    """
+    raw = _read_json(folder)
+    try:
+        config = _parse(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{folder / 'config.json'} does not describe a model ({type(error).__name__}: {error}):"
+            " expected the fields that training/export.py writes; export the model again"
+        ) from error
+    if task is not None and config.task != task:
+        raise WeightsError(
+            f"{folder} holds a {config.task}, expected a {task}: give another --weights folder"
+        )
+    for name, expected in config.files.items():
+        _verify(folder / name, expected)
+    return config
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror}): expected a weights folder with model.onnx "
+            "and config.json; give it with --weights"
+        ) from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON ({error}): export the model again") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise WeightsError(
+            f"{path} has format {found!r}, expected {FORMAT}: export the model again "
+            "with this version's training/export.py"
+        )
+    return raw
+
+
+def _parse(raw: dict[str, Any]) -> WeightsConfig:
+    fields = {name: value for name, value in raw.items() if name != "format"}
+    config = WeightsConfig(**{**fields, "input": InputSpec(**fields["input"])})
+    if config.task not in get_args(Task):
+        raise ValueError(f"task is {config.task!r}, expected one of {', '.join(get_args(Task))}")
+    if not config.files:
+        raise ValueError("files is empty")
+    if not all(_is_finite(x) for x in (config.temperature, config.bias, config.prior_logit)):
+        raise ValueError("temperature, bias and prior_logit must be finite numbers")
+    if config.temperature <= 0 or config.prior_logit == 0:
+        raise ValueError("temperature must be above 0, and prior_logit must not be 0")
+    return config
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < float("inf")
+
+
+def _verify(path: Path, expected: str) -> None:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror}): config.json names it; "
+            "copy the whole weights folder again"
+        ) from error
+    if found != expected:
+        raise WeightsError(
+            f"{path} has sha256 {found[:12]}…, expected {expected[:12]}…: "
+            "the file is damaged or was replaced; copy the whole weights folder again"
+        )
