@@ -96,9 +96,11 @@ def make_views(image: Image, spec: InputSpec) -> Views:
     natives = native_crops(image, spec.size, spec.native)
     wants_reduced = spec.reduced and min(image.shape[:2]) >= _REDUCE_FROM * spec.size
     if not wants_reduced:
-        return Views(np.stack(natives), _shares(len(natives), 0.0))
+        return Views(np.stack(natives), np.full(len(natives), 1 / len(natives), np.float32))
+    native_share = (1.0 - spec.reduced_weight) / len(natives)
+    shares = [native_share] * len(natives) + [spec.reduced_weight]
     pixels = np.stack([*natives, reduced_view(image, spec.size)])
-    return Views(pixels, _shares(len(natives), spec.reduced_weight))
+    return Views(pixels, np.array(shares, np.float32))
 
 
 def native_crops(image: Image, size: int, most: int) -> list[Image]:
@@ -145,9 +147,3 @@ def resize(image: Image, height: int, width: int) -> Image:
 
 def _on_grid(offset: float) -> int:
     return int(offset) // _JPEG_BLOCK * _JPEG_BLOCK
-
-
-def _shares(natives: int, reduced_weight: float) -> npt.NDArray[np.float32]:
-    """Weights of ``natives`` crops and, where its weight is above 0, one reduced view."""
-    native_share = [(1.0 - reduced_weight) / natives] * natives
-    return np.array(native_share + [reduced_weight] * (reduced_weight > 0), np.float32)
