@@ -1,0 +1,65 @@
+"""How far a metric could be off by the luck of which pictures are in the set."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.intp]
+Metric = Callable[[Indices], float | Sequence[float]]
+
+
+def bootstrap_interval(
+    metric: Metric,
+    labels: npt.NDArray[Any],
+    groups: Sequence[str] | npt.NDArray[Any] | None = None,
+    *,
+    level: float = 0.95,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Percentile bootstrap (Efron 1979), stratified by class and clustered by picture.
+
+    Args:
+        metric: maps indices into the rows, int M with repetitions, to one or K numbers.
+        labels: N classes, any values that can be compared; each keeps its number of clusters.
+        groups: N ids; rows of one class with one id are drawn together, because views of one
+            picture are not independent. None: every row for itself.
+        level: share of the interval, 0 to 1.
+        repeats: resamples.
+        seed: same seed, same interval.
+
+    Returns:
+        Lower and upper limits, float64 of the metric's shape; nan where every resample gave nan.
+    """
+    rng = np.random.default_rng(seed)
+    strata = list(_strata(np.asarray(labels), groups))
+    draws = np.array([metric(_resample(strata, rng)) for _ in range(repeats)], np.float64)
+    tail = (1 - level) / 2
+    known = ~np.isnan(draws).all(axis=0)
+    limits = np.full((2, *draws.shape[1:]), np.nan)
+    limits[:, known] = np.nanquantile(draws[:, known], [tail, 1 - tail], axis=0)
+    return limits[0], limits[1]
+
+
+def _strata(
+    labels: npt.NDArray[Any], groups: Sequence[str] | npt.NDArray[Any] | None
+) -> Iterator[list[Indices]]:
+    """For each class, the row indices of each of its clusters."""
+    ids = np.arange(labels.size) if groups is None else np.asarray(groups)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        order = rows[np.argsort(ids[rows], kind="stable")]
+        starts = np.flatnonzero(ids[order][1:] != ids[order][:-1]) + 1
+        yield np.split(order, starts)
+
+
+def _resample(strata: list[list[Indices]], rng: np.random.Generator) -> Indices:
+    """As many clusters of each class as there are, drawn with replacement."""
+    drawn = [
+        clusters[pick]
+        for clusters in strata
+        for pick in rng.integers(0, len(clusters), len(clusters))
+    ]
+    return np.concatenate(drawn)
