@@ -34,7 +34,7 @@ def of1(truth: Masks, predicted: Masks) -> float:
         return float(len(truth) == len(predicted))
     f1 = pairwise_f1(truth, predicted)
     rows, columns = linear_sum_assignment(f1, maximize=True)
-    # mean over the true regions x n_true / max(n_predicted, n_true): the number of true ones cancels
+    # mean over the true ones x n_true / max(n_predicted, n_true): the number of true ones cancels
     return float(f1[rows, columns].sum() / max(len(predicted), len(truth)))
 
 
