@@ -6,12 +6,16 @@ of each a model wants, and how they combine, stands in its weights folder as an 
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import WeightsError
+
+if TYPE_CHECKING:
+    from synthdet.images import LoadedImage
 
 Image = npt.NDArray[np.uint8]  # HxWx3 RGB, 0 to 255
 
@@ -91,6 +95,19 @@ class Views:
         return Views(self.pixels[:1], np.ones(1, np.float32))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a decode worker sends back of one file: its views, and what decoding noticed."""
+
+    views: Views
+    notes: tuple[str, ...] = ()
+
+
+def views_of(loaded: "LoadedImage", spec: InputSpec) -> Seen:
+    """A decoded file -> its views; runs in the decode workers."""
+    return Seen(make_views(loaded.pixels, spec), loaded.notes)
+
+
 def make_views(image: Image, spec: InputSpec) -> Views:
     """uint8 HxWx3 RGB of any size from 1x1 -> the views that ``spec`` asks for."""
     natives = native_crops(image, spec.size, spec.native)
@@ -141,8 +158,9 @@ def resize(image: Image, height: int, width: int) -> Image:
     """uint8 HxWx3 -> uint8 of (height, width): area average downward, bicubic upward."""
     shrinks = height * width < image.shape[0] * image.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized: Image = cv2.resize(image, (width, height), interpolation=interpolation)
-    return resized
+    return cv2.resize(image, (width, height), interpolation=interpolation).astype(
+        np.uint8, copy=False
+    )
 
 
 def _on_grid(offset: float) -> int:

@@ -52,15 +52,15 @@ class WeightsConfig:
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def load_config(folder: Path, task: Task | None = None) -> WeightsConfig:
-    """Read ``folder/config.json`` and verify the sha256 of every file that it names.
+def read_config(folder: Path, task: Task | None = None) -> WeightsConfig:
+    """Read ``folder/config.json``.
 
     Args:
         folder: a weights folder.
         task: refuse a folder made for another task; None takes any.
 
     Raises:
-        WeightsError: no such folder, no valid config, another task, a missing or changed file.
+        WeightsError: no such folder, no valid config, or another task.
     """
     raw = _read_json(folder)
     try:
@@ -74,9 +74,17 @@ def load_config(folder: Path, task: Task | None = None) -> WeightsConfig:
         raise WeightsError(
             f"{folder} holds a {config.task}, expected a {task}: give another --weights folder"
         )
+    return config
+
+
+def verify_files(folder: Path, config: WeightsConfig) -> None:
+    """Compare the sha256 of every file that ``config`` names.
+
+    Raises:
+        WeightsError: a file is missing or its bytes have changed.
+    """
     for name, expected in config.files.items():
         _verify(folder / name, expected)
-    return config
 
 
 def sha256_of(path: Path) -> str:

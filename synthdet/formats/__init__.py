@@ -1,0 +1,1 @@
+"""What contests read and write, one file a format."""

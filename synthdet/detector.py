@@ -1,0 +1,75 @@
+"""Views of pictures -> one calibrated logit a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdet.errors import WeightsError
+from synthdet.session import OnnxModel, Provider, Warn, warn_on_stderr
+from synthdet.views import Image, Views, make_views
+
+OUTPUT = "logit"  # the graph's output: float32 N, one raw logit a view
+
+
+class Detector:
+    """Answers "is it synthetic?" with a logit: > 0 means synthetic.
+
+    Example:
+        >>> detector = Detector(OnnxModel.load(Path("weights/detector"), "detector"))
+        >>> detector.score(load_image(Path("photo.jpg")).pixels)
+        -1.73
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        self.model = model
+        self.config = model.config
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        provider: Provider = "auto",
+        threads: int | None = None,
+        warn: Warn = warn_on_stderr,
+    ) -> "Detector":
+        """Load a detector's weights folder and run it once, so that a misfit shows at once.
+
+        Raises:
+            WeightsError: missing, corrupt or unfit weights.
+        """
+        detector = cls(OnnxModel.load(folder, "detector", provider, threads, warn))
+        size = detector.config.input.size
+        try:
+            raw = detector.model.run(np.zeros((1, size, size, 3), np.uint8))
+        except Exception as error:  # the runtime raises a dozen types of its own
+            raise WeightsError(
+                f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
+                "export the model again"
+            ) from error
+        if OUTPUT not in raw or raw[OUTPUT].shape != (1,):
+            raise WeightsError(
+                f"{folder}/model.onnx gives { ({k: v.shape for k, v in raw.items()}) }, expected "
+                f"'{OUTPUT}' of shape (1,) for one view: export the model again"
+            )
+        return detector
+
+    def logits(self, pictures: Sequence[Views]) -> npt.NDArray[np.float32]:
+        """The views of N pictures -> float32 N, calibrated.
+
+        The views of all pictures share the batches, so that a picture with one view does not
+        leave the rest of a batch empty. A logit is not finite only where the graph's is not.
+        """
+        if not pictures:
+            return np.zeros(0, np.float32)
+        raw = self.model.run(np.concatenate([views.pixels for views in pictures]))[OUTPUT]
+        shares = np.concatenate([views.weights for views in pictures])
+        starts = np.cumsum([0, *(len(views.weights) for views in pictures)])[:-1]
+        combined = np.add.reduceat(raw * shares, starts)
+        calibrated = combined / self.config.temperature + self.config.bias
+        return calibrated.astype(np.float32, copy=False)
+
+    def score(self, image: Image) -> float:
+        """One picture, uint8 HxWx3 RGB of any size -> its logit."""
+        return float(self.logits([make_views(image, self.config.input)])[0])

@@ -1,0 +1,84 @@
+"""The report beside the output: what ran, how fast, what was given up, and which rows fell back.
+
+`run_report.schema.json` beside this file is its JSON schema.
+"""
+
+import platform
+from collections import Counter
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from synthdet import __version__
+from synthdet.machine import available_cpus, peak_memory
+from synthdet.manifest import Manifest
+from synthdet.pipeline import Options, Outcome
+
+SCHEMA = Path(__file__).with_name("run_report.schema.json")
+FORMAT = 1
+_PACKAGES = ("onnxruntime-gpu", "numpy", "pillow", "opencv-python-headless")
+
+
+def make_report(
+    manifest: Manifest, options: Options, outcome: Outcome, wall_seconds: float
+) -> dict[str, Any]:
+    """Everything a person or a program may ask about a finished run, as plain JSON values."""
+    rows = len(outcome.answers)
+    statuses = Counter(answer.status for answer in outcome.answers)
+    computed = rows - outcome.resumed - statuses["deadline"] - statuses["interrupted"]
+    return {
+        "format": FORMAT,
+        "versions": _versions(),
+        "input": {"sha256": manifest.sha256, "column": manifest.column, "rows": rows},
+        "weights": {
+            "folder": str(options.weights),
+            "name": outcome.config.name,
+            "version": outcome.config.version,
+            "sha256": outcome.config.files,
+        },
+        "run": {
+            "ended": outcome.ended,
+            "provider": outcome.provider,
+            "batch_size": outcome.batch_size,
+            "cpus": available_cpus(),
+            "budget_seconds": options.budget,
+            "resumed_rows": outcome.resumed,
+            "dropped": outcome.dropped,
+            "warnings": outcome.warnings,
+        },
+        "speed": {
+            "wall_seconds": round(wall_seconds, 3),
+            "images_per_second": _rate(computed, wall_seconds),
+            "stages": {
+                stage: {"seconds": round(spent, 3), "images_per_second": _rate(computed, spent)}
+                for stage, spent in outcome.seconds.items()
+            },
+            "peak_memory": peak_memory(),
+        },
+        "counts": dict(sorted(statuses.items())),
+        "fallbacks": [
+            {"row": index, "filename": row.name, **asdict(answer)}
+            for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
+            if answer.status != "ok"
+        ],
+        "notes": [
+            {"row": index, "filename": row.name, "note": answer.detail}
+            for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
+            if answer.status == "ok" and answer.detail
+        ],
+    }
+
+
+def _rate(images: int, seconds: float) -> float | None:
+    return round(images / seconds, 2) if seconds > 0 else None
+
+
+def _versions() -> dict[str, str]:
+    found = {"synthdet": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # another build of the same package, such as onnxruntime
+            continue
+    return found

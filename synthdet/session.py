@@ -1,0 +1,160 @@
+"""A weights folder -> a verified model on a chosen provider. The only import of the runtime."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from synthdet.errors import WeightsError
+from synthdet.machine import available_cpus, gpu_present
+from synthdet.weights import Task, WeightsConfig, read_config, verify_files
+
+Provider = Literal["auto", "cuda", "cpu"]
+Warn = Callable[[str], None]
+
+GPU_MEMORY_LIMIT = 14 * 2**30  # bytes; the contest's card has 16 GB, and CUDA itself needs some
+BATCH_SIZES = {"cuda": 64, "cpu": 16}  # a CPU gains nothing beyond; a GPU is full from here on
+_CUDA = "CUDAExecutionProvider"
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate memory",
+    "bfcarena",
+    "bad_alloc",
+    "bad alloc",
+)
+
+
+def warn_on_stderr(message: str) -> None:
+    """The default `Warn`: one line on stderr."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+class OnnxModel:
+    """One loaded graph: uint8 NxHxWx3 in, named float arrays out.
+
+    Attributes:
+        config: the weights folder's description.
+        provider: "cuda" or "cpu", the one that really runs.
+        batch_limit: most pictures run at once; halved whenever the device runs out of memory.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        config: WeightsConfig,
+        provider: str,
+        warn: Warn = warn_on_stderr,
+    ) -> None:
+        self.config = config
+        self.provider = provider
+        self.batch_limit = BATCH_SIZES[provider]
+        self._session = session
+        self._warn = warn
+        self._input = session.get_inputs()[0].name
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        task: Task,
+        provider: Provider = "auto",
+        threads: int | None = None,
+        warn: Warn = warn_on_stderr,
+    ) -> "OnnxModel":
+        """Verify a weights folder and open its graph.
+
+        Args:
+            folder: holds ``model.onnx`` and ``config.json``.
+            task: what the graph must answer.
+            provider: "auto" takes CUDA where a device is visible; "cuda" tries it anyway. Both
+                fall back to the CPU, and say so.
+            threads: CPU threads for one operator; by default the CPUs this process may use.
+            warn: takes one line for a person.
+
+        Raises:
+            WeightsError: missing, corrupt or unfit weights.
+        """
+        config = read_config(folder, task)
+        verify_files(folder, config)
+        asked_cuda = provider == "cuda" or (provider == "auto" and gpu_present())
+        session = _open(folder / "model.onnx", asked_cuda, threads or available_cpus(), warn)
+        # get_available_providers() lists CUDA on machines without a GPU; the session knows.
+        runs = "cuda" if _CUDA in session.get_providers() else "cpu"
+        if asked_cuda and runs == "cpu":
+            warn("CUDA was asked for but does not run here; scoring on the CPU, which is slower")
+        return cls(session, config, runs, warn)
+
+    def run(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        """uint8 NxHxWx3, N at least 1 -> the graph's outputs by name, each float32 Nx….
+
+        Runs at most ``batch_limit`` pictures at once. When the device is out of memory the limit
+        is halved and the work goes on; the smaller limit stays.
+
+        Raises:
+            MemoryError: a single picture does not fit.
+        """
+        parts: list[list[npt.NDArray[Any]]] = []
+        start = 0
+        while start < len(images):
+            batch = images[start : start + self.batch_limit]
+            try:
+                parts.append(self._session.run(self._outputs, {self._input: batch}))
+            except Exception as error:
+                self._halve_or_raise(len(batch), error)
+                continue
+            start += len(batch)
+        columns = zip(*parts, strict=True)
+        return {
+            name: np.concatenate(column).astype(np.float32, copy=False)
+            for name, column in zip(self._outputs, columns, strict=True)
+        }
+
+    def _halve_or_raise(self, batch: int, error: Exception) -> None:
+        # The runtime has no exception type of its own for this; the message must tell.
+        if not any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+            raise error
+        if batch == 1:
+            raise MemoryError("the device has not enough memory for one picture") from error
+        self.batch_limit = batch // 2
+        self._warn(f"out of memory at {batch} pictures; going on with {self.batch_limit} at once")
+
+
+def _open(path: Path, cuda: bool, threads: int, warn: Warn) -> ort.InferenceSession:
+    if cuda:
+        try:
+            ort.preload_dlls()  # finds the CUDA and cuDNN wheels beside this package
+            limits = {
+                "gpu_mem_limit": GPU_MEMORY_LIMIT,
+                "arena_extend_strategy": "kSameAsRequested",
+                "cudnn_conv_algo_search": "HEURISTIC",
+            }
+            providers = [(_CUDA, limits), "CPUExecutionProvider"]
+            return ort.InferenceSession(path, _options(threads), providers=providers)
+        except Exception as error:  # a broken driver must not cost the run
+            warn(f"CUDA failed to start ({_first_line(error)})")
+    try:
+        return ort.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises a dozen types of its own
+        raise WeightsError(
+            f"{path} cannot be loaded ({_first_line(error)}): expected an ONNX graph that "
+            "onnxruntime can run; export the model again"
+        ) from error
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only; warnings are for the exporter
+    # Threads that spin while they wait would take the CPUs from the decoding workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

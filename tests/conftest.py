@@ -1,0 +1,89 @@
+"""Small pictures and a small detector, made on the spot."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from synthdet.views import InputSpec
+from synthdet.weights import WeightsConfig, sha256_of
+
+
+def write_detector(
+    folder: Path,
+    spec: InputSpec = InputSpec(32),  # noqa: B008 - frozen
+    gain: float = 4.0,
+    output: str = "logit",
+    **config: object,
+) -> Path:
+    """A detector whose raw logit is ``gain`` × (mean red - mean blue) / 255, with a real 3x3
+    convolution before it, so that batches go through the runtime's own matrix code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kernel = np.zeros((3, 3, 3, 3), np.float32)
+    kernel[range(3), range(3)] = 1 / 9  # a box blur of each channel
+    mix = np.array([gain / 255, 0.0, -gain / 255], np.float32)[:, None]
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "kernel"], ["blurred"], kernel_shape=[3, 3]),
+        helper.make_node("GlobalAveragePool", ["blurred"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "mix"], ["column"]),
+        helper.make_node("Squeeze", ["column", "one"], [output]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N"])],
+        [
+            numpy_helper.from_array(kernel, "kernel"),
+            numpy_helper.from_array(mix, "mix"),
+            numpy_helper.from_array(np.array([1]), "one"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    fields = {
+        "name": "tiny",
+        "task": "detector",
+        "version": "1",
+        "input": spec,
+        "files": {"model.onnx": sha256_of(folder / "model.onnx")},
+        "prior_logit": 0.25,
+        **config,
+    }
+    WeightsConfig(**fields).save(folder)  # type: ignore[arg-type]
+    return folder
+
+
+def picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """uint8 HxWx3 RGB: smooth, so that JPEG keeps it, and different for every seed."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 256, (4, 4, 3), np.uint8)
+    return np.asarray(Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def detector_folder(tmp_path: Path) -> Path:
+    return write_detector(tmp_path / "weights")
+
+
+@pytest.fixture
+def write_images(tmp_path: Path) -> Callable[[int], Path]:
+    """Write N JPEGs and a CSV that names them; gives the CSV."""
+
+    def write(count: int) -> Path:
+        for index in range(count):
+            Image.fromarray(picture(index)).save(tmp_path / f"{index:04d}.jpg", quality=90)
+        rows = "".join(f"{index:04d}.jpg\n" for index in range(count))
+        table = tmp_path / "input.csv"
+        table.write_text("filename\n" + rows)
+        return table
+
+    return write
