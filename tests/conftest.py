@@ -18,10 +18,12 @@ def write_detector(
     spec: InputSpec = InputSpec(32),  # noqa: B008 - frozen
     gain: float = 4.0,
     output: str = "logit",
+    side: int | None = None,
     **config: object,
 ) -> Path:
     """A detector whose raw logit is ``gain`` × (mean red - mean blue) / 255, with a real 3x3
-    convolution before it, so that batches go through the runtime's own matrix code."""
+    convolution before it, so that batches go through the runtime's own matrix code. ``side``
+    fixes the graph's input size, otherwise it takes any."""
     folder.mkdir(parents=True, exist_ok=True)
     kernel = np.zeros((3, 3, 3, 3), np.float32)
     kernel[range(3), range(3)] = 1 / 9  # a box blur of each channel
@@ -38,7 +40,11 @@ def write_detector(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", "H", "W", 3])],
+        [
+            helper.make_tensor_value_info(
+                "images", TensorProto.UINT8, ["N", side or "H", side or "W", 3]
+            )
+        ],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N"])],
         [
             numpy_helper.from_array(kernel, "kernel"),
