@@ -1,0 +1,330 @@
+"""The entry as the harness calls it: a process, files in, files out."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from synthdet import __version__
+from synthdet.run_report import SCHEMA
+from synthdet.views import InputSpec
+from tests.conftest import picture, write_detector
+
+ROOT = Path(__file__).parents[1]
+MAIN = ROOT / "main.py"
+
+
+def start(*args: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(MAIN), *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+    )
+
+
+def run(*args: object) -> "subprocess.CompletedProcess[str]":
+    process = start(*args)
+    out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+def read(output: Path) -> list[list[str]]:
+    with output.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        return list(csv.reader(stream))
+
+
+def read_report(output: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text())
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
+    return report
+
+
+def test_real_files_get_real_logits_and_bad_ones_the_prior(
+    tmp_path: Path, detector_folder: Path
+) -> None:
+    red = Image.new("RGB", (50, 40), (250, 0, 0))
+    red.save(tmp_path / "red.png")
+    (tmp_path / "sub").mkdir()
+    Image.new("RGB", (50, 40), (0, 0, 250)).save(tmp_path / "sub" / "blue, ü.jpg", quality=95)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing of use")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "NA").write_bytes((tmp_path / "red.png").read_bytes())
+    (tmp_path / "folder.jpg").mkdir()
+    absolute = str(tmp_path / "red.png")
+    names = ["red.png", "sub/blue, ü.jpg", "broken.jpg", "empty.png", "NA", "folder.jpg",
+             "gone.jpg", "sub\\blue, ü.jpg", "", absolute, "red.png"]  # fmt: skip
+    table, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["qf", "filename"], *(["80", name] for name in names)])
+
+    done = run(table, output, "--weights", detector_folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    header, *rows = read(output)
+    assert header == ["filename", "logit"]
+    assert [row[0] for row in rows] == names
+    logits = [float(row[1]) for row in rows]
+    warm, cold, prior = 4 * 250 / 255, -4 * 250 / 255, 0.25
+    expected = [warm, cold, prior, prior, warm, prior, prior, cold, prior, warm, warm]
+    assert logits == pytest.approx(expected, abs=0.05)
+    report = read_report(output)
+    assert {row["filename"]: row["status"] for row in report["fallbacks"]} == {
+        "broken.jpg": "undecodable",
+        "empty.png": "empty",
+        "folder.jpg": "folder",
+        "gone.jpg": "missing",
+        "": "missing",
+    }
+    assert report["counts"]["ok"] == 6
+    assert report["run"]["provider"] == "cpu"
+    assert not (tmp_path / "out.csv.journal").exists()
+    assert "11 rows, 5 of them fallbacks" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["filename\n", ""])
+def test_a_table_without_rows_gives_a_header(
+    tmp_path: Path, detector_folder: Path, content: str
+) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    done = run(tmp_path / "in.csv", tmp_path / "out.csv", "--weights", detector_folder)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.csv").read_text() == "filename,logit\n"
+    assert read_report(tmp_path / "out.csv")["input"]["rows"] == 0
+
+
+def test_quiet_says_nothing(tmp_path: Path, detector_folder: Path, write_images: Any) -> None:
+    table, elsewhere = write_images(2), tmp_path / "why.json"
+    done = run(
+        table, tmp_path / "o.csv", "--weights", detector_folder, "--quiet", "--report", elsewhere
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(elsewhere.read_text())["counts"] == {"ok": 2}
+    assert not (tmp_path / "o.csv.report.json").exists()
+
+
+def test_help_is_written_in_sentences() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    body = done.stdout.partition("options:")[2]
+    for option in ("--weights", "--masks", "--batch-size", "--workers", "--provider", "--budget",
+                   "--resume", "--report", "--quiet", "--version"):  # fmt: skip
+        assert f"  {option}" in body
+    helps = [text for text in body.split("\n  -") if text.strip()]
+    assert all(text.partition("\n\n")[0].rstrip().endswith((".", "exit")) for text in helps[:-1])
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"synthdet {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["gone.csv", "out.csv"], "gone.csv"),
+        (["in.csv", "in.csv"], "must be three files"),
+        (["in.csv", "out.csv", "--report", "out.csv"], "must be three files"),
+        (["in.csv", "folder"], "is a folder"),
+        (["picture.png", "out.csv"], "not a table"),
+        (["no_column.csv", "out.csv"], "filename"),
+        (["in.csv", "out.csv", "--weights", "folder"], "config.json"),
+        (["in.csv", "out.csv", "--weights", "corrupt"], "damaged or was replaced"),
+        (["in.csv", "out.csv", "--weights", "fine", "--weights", "fine"], "one for each task"),
+        (["in.csv", "out.csv", "--weights", "fine", "--masks", "m"], "needs a localizer"),
+        (["in.csv", "out.csv", "--budget", "0"], "above 0"),
+        (["in.csv", "out.csv", "--budget", "-3"], "above 0"),
+        (["in.csv", "out.csv", "--budget", "soon"], "above 0"),
+        (["in.csv", "out.csv", "--budget", "nan"], "above 0"),
+        (["in.csv", "out.csv", "--batch-size", "0"], "whole number"),
+        (["in.csv", "out.csv", "--workers", "1.5"], "whole number"),
+        (["in.csv", "out.csv", "--provider", "tpu"], "invalid choice"),
+        (["in.csv"], "required"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(
+    tmp_path: Path, write_images: Any, args: list[str], message: str
+) -> None:
+    (tmp_path / "in.csv").write_bytes(write_images(1).read_bytes())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "no_column.csv").write_text("a,b\n1,2\n")
+    Image.new("RGB", (9, 9)).save(tmp_path / "picture.png")
+    write_detector(tmp_path / "fine")
+    write_detector(tmp_path / "corrupt")
+    with (tmp_path / "corrupt" / "model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    paths = [arg if arg.startswith("--") or "." not in arg else tmp_path / arg for arg in args]
+    named = {"folder", "corrupt", "fine", "m"}
+    done = run(*(tmp_path / arg if arg in named else arg for arg in map(str, paths)))
+    assert done.returncode == 2
+    assert done.stderr.startswith("main.py: error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.glob("*.journal"))
+
+
+def test_an_output_folder_that_is_missing_is_exit_code_1(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    done = run(write_images(1), tmp_path / "no" / "out.csv", "--weights", detector_folder)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "expected a writable folder" in done.stderr
+
+
+def test_a_run_imports_neither_torch_nor_training(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    blocked = ["torch", "torchvision", "timm", "lightning", "segmentation_models_pytorch"]
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None makes an import fail
+        "import main\n"
+        "code = main.main(sys.argv[1:])\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'training']\n"
+        "sys.exit(code)\n"
+    )
+    (tmp_path / "blocked.py").write_text(f"if __name__ == '__main__':\n    exec({program!r})\n")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "blocked.py", write_images(1), tmp_path / "out.csv",
+         "--weights", detector_folder],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(read(tmp_path / "out.csv")) == 2
+
+
+def test_the_answers_do_not_depend_on_workers_or_batches(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    table = write_images(70)
+    logits = []
+    for batch, workers in ((1, 1), (7, 2), (64, 3)):
+        output = tmp_path / f"{batch}.csv"
+        done = run(table, output, "--weights", detector_folder,
+                   "--batch-size", batch, "--workers", workers)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        logits.append([float(row[1]) for row in read(output)[1:]])
+    for others in logits[1:]:
+        assert others == pytest.approx(logits[0], abs=1e-4)
+
+
+@pytest.fixture
+def slow(tmp_path: Path, write_images: Any) -> tuple[list[object], Path]:
+    """Arguments of a run that takes several seconds, and its output."""
+    weights = write_detector(tmp_path / "slow", InputSpec(32, native=1), depth=3000)
+    output = tmp_path / "out.csv"
+    return [write_images(96), output, "--weights", weights, "--batch-size", 4], output
+
+
+def journalled(output: Path) -> int:
+    journal = Path(f"{output}.journal")
+    return max(0, journal.read_bytes().count(b"\n") - 1) if journal.exists() else 0
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_what_is_there(slow: tuple[list[object], Path], signum: int) -> None:
+    args, output = slow
+    process = start(*args)
+    wait_for(lambda: journalled(output) >= 2)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert len(read(output)) == 97
+    report = read_report(output)
+    assert report["run"]["ended"] == "interrupted"
+    assert 8 <= report["counts"]["ok"] < 96
+    assert report["counts"]["ok"] + report["counts"]["interrupted"] == 96
+    assert journalled(output) > 0  # for --resume
+
+
+def test_a_run_out_of_time_is_complete_before_its_deadline(
+    slow: tuple[list[object], Path],
+) -> None:
+    args, output = slow
+    began = time.monotonic()
+    done = run(*args, "--budget", 6)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 6.5  # the interpreter needs a moment to end
+    assert len(read(output)) == 97
+    report = read_report(output)
+    assert report["speed"]["wall_seconds"] <= 6
+    assert report["run"]["ended"] == "deadline"
+
+
+def test_killed_and_resumed_runs_end_with_the_same_bytes(
+    slow: tuple[list[object], Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    args, output = slow
+    whole = run(*args)
+    assert whole.returncode == 0, whole.stderr
+    undisturbed = output.read_bytes()
+    kills = request.config.getoption("--kills")
+    rng = random.Random(7)
+    for trial in range(kills):
+        output.unlink()
+        process = start(*args)
+        target = rng.randrange(1, 22)  # of 24 batches, and a moment inside the next
+        wait_for(lambda least=target: journalled(output) >= least)  # type: ignore[misc]
+        time.sleep(rng.random() * 0.1)
+        process.kill()
+        process.communicate()
+        assert not output.exists(), f"trial {trial} ended before the kill"
+        known = journalled(output)
+        done = run(*args, "--resume")
+        assert done.returncode == 0, done.stderr
+        assert output.read_bytes() == undisturbed
+        assert read_report(output)["run"]["resumed_rows"] == 4 * known
+        assert not Path(f"{output}.journal").exists()
+
+
+ODDITIES = ["0000.jpg", "0001.jpg", "broken.jpg", "gone.jpg", "", "zero.png", "a,b.jpg", "0000.jpg"]
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(names=st.lists(st.sampled_from(ODDITIES), max_size=12), batch=st.integers(1, 5))
+def test_any_table_comes_back_with_its_rows_in_order_and_finite_logits(
+    tmp_path: Path, detector_folder: Path, names: list[str], batch: int
+) -> None:
+    for index in range(2):
+        Image.fromarray(picture(index)).save(tmp_path / f"{index:04d}.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"\x00\x01")
+    (tmp_path / "zero.png").touch()
+    shutil.copy(tmp_path / "0000.jpg", tmp_path / "a,b.jpg")
+    table, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    with table.open("w", newline="") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["filename"], *([n] for n in names)])
+    done = run(table, output, "--weights", detector_folder, "--batch-size", batch)
+    assert done.returncode == 0, done.stderr
+    rows = read(output)[1:]
+    assert [row[0] for row in rows] == names
+    assert all(abs(float(row[1])) < float("inf") and float(row[1]) != 0 for row in rows)
+    by_name = {row[0]: row[1] for row in rows}
+    assert all(by_name[name] == logit for name, logit in rows)  # duplicates agree
