@@ -3,6 +3,7 @@
     SynthdetError
     ├── UsageError        an argument that cannot be used                     exit code 2
     ├── InputError        the input table: missing, unreadable, not a table   exit code 2
+    │   └── MaskError     one mask file that cannot be used
     ├── WeightsError      a weights folder: missing, corrupt, of another task exit code 2
     ├── OutputError       the output could not be written                     exit code 1
     └── ImageError        one file gave no pixels: costs its row, never the run
@@ -25,6 +26,15 @@ ImageFault = Literal[
 ]
 
 
+MaskFault = Literal[
+    "unreadable",  # missing, damaged, or no .npz
+    "arrays",  # more than one array, or none
+    "type",  # numbers of another type than the format's
+    "size",  # another size than the image's
+    "range",  # values below 0, above 1, or not numbers
+]
+
+
 class SynthdetError(Exception):
     """Base of all errors raised on purpose; ``str(error)`` is one line for a person."""
 
@@ -37,6 +47,14 @@ class UsageError(SynthdetError):
 
 class InputError(SynthdetError):
     """The input table is missing, unreadable or not a table of image paths."""
+
+
+class MaskError(InputError):
+    """One mask file cannot be used; ``fault`` names the kind, the message says what was found."""
+
+    def __init__(self, fault: MaskFault, message: str) -> None:
+        super().__init__(message)
+        self.fault: MaskFault = fault
 
 
 class WeightsError(SynthdetError):
