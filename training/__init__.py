@@ -1,0 +1,1 @@
+"""Training: data, models, recipes, export. Nothing here runs in a contest."""

@@ -1,0 +1,226 @@
+"""What a run is made of. The fields here are the keys of the YAML files in `training/configs`.
+
+python training/train.py --config training/configs/NAME.yaml optimiser.lr=3e-4 seed=1
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, SerializeAsAny, field_validator
+
+from synthdet.views import InputSpec
+from training.data.augment import AugmentConfig
+from training.models import parse_options
+from training.schema import Share, Strict, override, put, read_yaml, validate
+
+Positive = Annotated[int, Field(ge=1)]
+Condition = Literal["native", "organisers"]
+Level = Literal["label", "set", "family", "source"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # written as a YAML list
+
+
+class SetConfig(Strict):
+    """One data set.
+
+    Attributes:
+        path: a manifest CSV, or the folder of a data set.
+        reader: how it is laid out, a key of `training.data.manifest.READERS`.
+        weight: share of its draws beside the other sets', within each class.
+        source: name for pictures whose layout tells no source; without it, the folder's name.
+    """
+
+    path: str
+    reader: str = "manifest"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    source: str | None = None
+
+
+class DataConfig(Strict):
+    """Which pictures are seen, how often, and which are kept for judging.
+
+    Attributes:
+        sets: the data sets; rows of split ``train`` train, those of ``validation`` judge.
+        validation: names of the splits that judge.
+        conditions: under what the judging pictures are seen, keys of `dataset.CONDITIONS`.
+        validation_pictures: most pictures that judge after each epoch, a fixed sample; the
+            final evaluation always takes all.
+        allowed_sources: with a list, a source that is not on it stops the run.
+        holdout_families: left out of training and validation, real and fake, and scored at
+            the end: leave-one-family-out.
+        balance: levels at which groups share the draws equally, outermost first.
+        balance_power: 1 gives groups of a level equal shares, 0 shares by their size.
+        samples_per_epoch: draws in one epoch; 0 takes the number of training pictures.
+        classes: ``binary``, or ``family``: one class a fake family beside "real".
+        min_class_pictures: fake families with fewer share the class "unknown fake".
+        unknown_fake: fake families that belong to "unknown fake" whatever their size, such as
+            aligned fakes that stand in for generators nobody knows yet.
+    """
+
+    sets: Annotated[list[SetConfig], Field(min_length=1)]
+    validation: Names = ("val",)
+    conditions: Annotated[tuple[Literal["native", "organisers"], ...], Field(strict=False)] = (
+        "native",
+        "organisers",
+    )
+    validation_pictures: Positive = 2000
+    allowed_sources: Names | None = None
+    holdout_families: Names = ()
+    balance: Annotated[tuple[Level, ...], Field(strict=False)] = ("label", "set", "family")
+    balance_power: Share = 1.0
+    samples_per_epoch: Annotated[int, Field(ge=0)] = 0
+    classes: Literal["binary", "family"] = "binary"
+    min_class_pictures: Positive = 100
+    unknown_fake: Names = ()
+
+
+class ViewConfig(Strict):
+    """The views that the model wants, as `synthdet.views.InputSpec` describes them.
+
+    Attributes:
+        size, native, reduced, reduced_weight: see `InputSpec`; used when judging and running.
+        train_reduced: share of the training samples that show the reduced view.
+    """
+
+    size: int = 200
+    native: int = 1
+    reduced: int = 0
+    reduced_weight: float = 0.5
+    train_reduced: Share = 0.0
+
+    def spec(self) -> InputSpec:
+        """The `InputSpec` that the exported model carries."""
+        return InputSpec(self.size, self.native, self.reduced, self.reduced_weight)
+
+
+class PhaseConfig(Strict):
+    """One stage of training; its best weights are saved as ``<run_name>_<name>_model.pth``.
+
+    Attributes:
+        name: of the stage and of its file.
+        epochs: how often ``data.samples_per_epoch`` samples are drawn.
+        trainable: ``head``, ``all``, or how many of the last backbone stages besides the head.
+        lr: highest learning rate, of the head.
+        backbone_lr: the backbone's, as a share of ``lr``.
+    """
+
+    name: str = "detector"
+    epochs: Positive
+    trainable: Literal["head", "all"] | Positive = "all"
+    lr: Annotated[float, Field(gt=0)]
+    backbone_lr: Annotated[float, Field(gt=0)] = 1.0
+
+
+class OptimiserConfig(Strict):
+    """AdamW under a cosine schedule with linear warm-up.
+
+    Attributes:
+        weight_decay: on weights of two and more dimensions.
+        warmup: share of the phase's steps.
+        clip: largest norm of the gradient; 0 for no limit.
+        ema: decay of the moving average of the weights, which is what is judged and exported.
+        label_smoothing: of the cross-entropy.
+        patience: epochs without a better ``monitor`` before a phase ends early; 0 for never.
+        monitor: the validation figure that chooses the best weights, higher is better.
+    """
+
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup: Share = 0.05
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    label_smoothing: Share = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+    monitor: str = "val_organisers/auc"
+
+
+class MachineConfig(Strict):
+    """How the run is spread over hardware; of no effect on the sequence of samples.
+
+    Attributes:
+        batch_size: samples in one step of one device.
+        accumulate: batches whose gradients make one step.
+        workers: decoding processes of each device.
+        accelerator, devices, nodes, precision: as Lightning's Trainer names them.
+        checkpoint_every: steps between two checkpoints to resume from.
+    """
+
+    batch_size: Positive = 64
+    accumulate: Positive = 1
+    workers: Annotated[int, Field(ge=0)] = 2
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: Positive = 1
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    checkpoint_every: Positive = 200
+
+
+class ExportConfig(Strict):
+    """What the weights folder says beside the graph.
+
+    Attributes:
+        version: of the weights, for a person.
+        f1_threshold: also store the F1-best threshold on validation (MediaEval files only).
+    """
+
+    version: str = "1"
+    f1_threshold: bool = False
+
+
+class DetectorConfig(Strict):
+    """A run of `training/train.py` that makes a detector.
+
+    Attributes:
+        run_name: of the run's folder and files; without it, the recipe's file name.
+        output: folder that holds the folders of runs.
+        folds: 1 for one model judged on ``data.validation``; more for as many models, each
+            judged on its own share of the training pictures, exported as one average.
+        smoke: settings that ``--smoke`` puts over these, as ``a.b: value``.
+    """
+
+    task: Literal["detector"] = "detector"
+    run_name: str
+    output: str = "runs"
+    seed: int = 0
+    folds: Positive = 1
+    model: SerializeAsAny[Strict]
+    data: DataConfig
+    views: ViewConfig = ViewConfig()
+    augment: AugmentConfig = AugmentConfig()
+    phases: Annotated[list[PhaseConfig], Field(min_length=1)]
+    optimiser: OptimiserConfig = OptimiserConfig()
+    machine: MachineConfig = MachineConfig()
+    export: ExportConfig = ExportConfig()
+    smoke: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _parse_model(cls, settings: Any) -> Strict:
+        return settings if isinstance(settings, Strict) else parse_options(settings)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes everything."""
+        return Path(self.output) / self.run_name
+
+
+def load_config(
+    path: Path, assignments: list[str] | None = None, smoke: bool = False
+) -> DetectorConfig:
+    """A recipe, its smoke settings where asked for, then ``key=value`` on top -> a checked run.
+
+    Raises:
+        UsageError: the file, or what it says, cannot be used.
+    """
+    settings = read_yaml(path)
+    settings.setdefault("run_name", path.stem)
+    if smoke:
+        settings["run_name"] += "_smoke"
+        for name, value in (settings.get("smoke") or {}).items():
+            put(settings, name, value)
+    return validate(DetectorConfig, override(settings, assignments or []))
+
+
+def save_config(config: Strict, path: Path) -> None:
+    """Write every resolved value as YAML; `load_config` reads it back to an equal object."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,182 @@
+"""The pictures of a run: which train, which judge, which were held out, and their classes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from synthdet.errors import UsageError
+from synthdet.views import InputSpec
+from training.config import DataConfig, DetectorConfig
+from training.data.dataset import JudgingSet, TrainingSet, collate, one_thread
+from training.data.manifest import fold_of, manifest_hash, read_set
+from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
+
+UNKNOWN_FAKE = "unknown fake"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The pictures of a run, one row each.
+
+    Attributes:
+        train: pictures to learn from; ``class`` is the index in ``classes``.
+        judge: pictures that choose the best weights and are reported as validation.
+        holdout: pictures of the families that were held out, of all splits.
+        classes: "real", then the kinds of fake that the network tells apart.
+        sha256: of the table of all three.
+    """
+
+    train: pd.DataFrame
+    judge: pd.DataFrame
+    holdout: pd.DataFrame
+    classes: list[str]
+    sha256: str
+
+
+def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
+    """Read the data sets of a run and share out their pictures.
+
+    With folds, the training pictures whose group falls into ``fold`` judge, and the rest train.
+
+    Raises:
+        UsageError: sets that cannot be read, forbidden sources, or a class without pictures.
+    """
+    pictures = pd.concat(
+        [
+            read_set(Path(one.path), one.reader, one.source).assign(set=one.path)
+            for one in data.sets
+        ],
+        ignore_index=True,
+    )
+    _refuse_forbidden(pictures, data.allowed_sources)
+    held_out = _held_out(pictures, data.holdout_families)
+    train, judge = _share_out(pictures[~held_out], data.validation, folds, fold)
+    for name, table in (("train", train), ("judge", judge)):
+        if set(table["label"]) != {0, 1}:
+            raise UsageError(f"data: {len(table)} pictures {name}, expected some of both classes")
+    train, classes = _name_classes(train, data)
+    return Tables(
+        train=train.reset_index(drop=True),
+        judge=judge.reset_index(drop=True),
+        holdout=pictures[held_out].reset_index(drop=True),
+        classes=classes,
+        sha256=manifest_hash(pictures),
+    )
+
+
+class DetectorData(L.LightningDataModule):
+    """Lightning's view of the tables: the training sequence and the judging pictures."""
+
+    def __init__(self, tables: Tables, config: DetectorConfig) -> None:
+        super().__init__()
+        self.tables = tables
+        self.config = config
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of uint8 BxSxSx3 and class indices; its place is part of every checkpoint."""
+        config, train = self.config, self.tables.train
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        weights = {one.path: one.weight for one in config.data.sets}
+        levels = list(config.data.balance)
+        sampler = BalancedSampler(
+            balanced_shares(train, levels, weights, config.data.balance_power),
+            train.groupby(levels).ngroup().to_numpy() if levels else np.zeros(len(train), int),
+            epoch_size(config, len(train), world),
+            config.seed,
+            rank,
+            world,
+        )
+        return ResumableLoader(
+            TrainingSet(train, config.views, config.augment, config.seed),
+            batch_size=config.machine.batch_size,
+            sampler=sampler,
+            **_workers(config.machine.workers),
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """A fixed sample of the judging pictures under every condition, this device's part."""
+        config = self.config
+        judge = sample_rows(self.tables.judge, config.data.validation_pictures)
+        judge = judge.iloc[self.trainer.global_rank :: self.trainer.world_size]
+        self.judged = judge
+        return judging_loader(judge["path"].to_list(), config.views.spec(), config)
+
+
+def judging_loader(paths: list[str], spec: InputSpec, config: DetectorConfig) -> DataLoader:
+    """Pictures -> batches of all their views under every condition of the run, in order."""
+    pictures = JudgingSet(paths, spec, list(config.data.conditions))
+    return DataLoader(
+        pictures,
+        batch_size=max(1, config.machine.batch_size // spec.max_views),
+        collate_fn=collate,
+        **_workers(config.machine.workers),
+    )
+
+
+def sample_rows(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most ``most`` rows, the same ones every time, spread over both classes as they are."""
+    if len(table) <= most:
+        return table
+    chosen = np.random.default_rng(0).permutation(len(table))[:most]
+    return table.iloc[np.sort(chosen)]
+
+
+def epoch_size(config: DetectorConfig, pictures: int, world: int) -> int:
+    """Draws in one epoch over all devices: whole steps, at least one."""
+    step = config.machine.batch_size * config.machine.accumulate * world
+    return max(1, (config.data.samples_per_epoch or pictures) // step) * step
+
+
+def _refuse_forbidden(pictures: pd.DataFrame, allowed: list[str] | None) -> None:
+    forbidden = sorted(set(pictures["source"]) - set(allowed)) if allowed is not None else []
+    if forbidden:
+        raise UsageError(
+            f"data.sets hold {len(forbidden)} sources that are not in data.allowed_sources: "
+            f"{', '.join(forbidden[:10])}; leave them out, or give another recipe"
+        )
+
+
+def _held_out(pictures: pd.DataFrame, families: list[str]) -> pd.Series:
+    unknown = sorted(set(families) - set(pictures["family"]))
+    if unknown:
+        raise UsageError(
+            f"data.holdout_families names {', '.join(unknown)}, expected families of the data: "
+            f"{', '.join(sorted(set(pictures['family'])))}"
+        )
+    return pictures["family"].isin(families)
+
+
+def _share_out(
+    pictures: pd.DataFrame, validation: list[str], folds: int, fold: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    train = pictures[pictures["split"] == "train"]
+    if folds == 1:
+        return train, pictures[pictures["split"].isin(validation)]
+    mine = train["group"].map(lambda group: fold_of(group, folds)) == fold
+    return train[~mine], train[mine]
+
+
+def _name_classes(train: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, list[str]]:
+    """Add the column ``class`` and say what its numbers mean."""
+    if data.classes == "binary":
+        return train.assign(**{"class": train["label"]}), ["real", "fake"]
+    fakes = train.loc[train["label"] == 1, "family"].value_counts()
+    named = sorted(
+        family
+        for family, count in fakes.items()
+        if count >= data.min_class_pictures and family not in data.unknown_fake
+    )
+    classes = ["real", *named, *([UNKNOWN_FAKE] if len(named) < len(fakes) else [])]
+    numbers = {family: classes.index(family) for family in named}
+    of_fakes = train["family"].map(numbers).fillna(len(classes) - 1).astype(int)
+    return train.assign(**{"class": of_fakes.where(train["label"] == 1, 0)}), classes
+
+
+def _workers(count: int) -> dict[str, object]:
+    # Spawned, not forked: a fork copies the locks of threads that torch and OpenCV have started.
+    spawned = {"multiprocessing_context": "spawn", "persistent_workers": True}
+    return {"num_workers": count, "worker_init_fn": one_thread, **(spawned if count else {})}

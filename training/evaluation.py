@@ -1,0 +1,145 @@
+"""Judge a trained network on whole pictures, and write down what came out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from tqdm import tqdm
+
+from synthdet.metrics import detection
+from training.config import DetectorConfig
+from training.data.module import Tables, judging_loader
+from training.module import picture_logits
+
+Figures = dict[str, Any]
+
+
+def predict_tables(network: nn.Module, tables: Tables, config: DetectorConfig) -> pd.DataFrame:
+    """One row for each judged and held-out picture and condition, with its ``logit``.
+
+    Columns are those of the manifest but ``path``, then ``judged_as`` ("val" or "holdout"),
+    ``condition`` and ``logit``; pictures that cannot be read are left out.
+    """
+    parts = []
+    for name, table in (("val", tables.judge), ("holdout", tables.holdout)):
+        logits = predict(network, table["path"].to_list(), config)
+        for condition, column in zip(config.data.conditions, logits, strict=True):
+            parts.append(table.assign(judged_as=name, condition=condition, logit=column))
+    everything = pd.concat(parts, ignore_index=True).drop(columns="path")
+    return everything.dropna(subset="logit")
+
+
+@torch.no_grad()
+def predict(network: nn.Module, paths: list[str], config: DetectorConfig) -> np.ndarray:
+    """P pictures -> float32 CxP logits, one row a condition; nan for what cannot be read."""
+    conditions = len(config.data.conditions)
+    if not paths:
+        return np.zeros((conditions, 0), np.float32)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device).eval()
+    logits = np.full(conditions * len(paths), np.nan, np.float32)
+    loader = judging_loader(paths, config.views.spec(), config)
+    for batch in tqdm(loader, desc="judging", disable=None):
+        if batch is not None:
+            places, answers = picture_logits(network, batch.to(device))
+            logits[places.cpu().numpy()] = answers.cpu().numpy()
+    return logits.reshape(conditions, len(paths))
+
+
+def summarise(predictions: pd.DataFrame) -> Figures:
+    """Predictions -> figures by set and condition, overall and per source.
+
+    ``threshold`` is that of best balanced accuracy over all validation pictures of the condition;
+    balanced accuracies and the per-source shares of right answers are measured at it, so those
+    of validation itself are a little too good, and those of held-out families are not.
+    """
+    figures: Figures = {}
+    for condition, rows in predictions.groupby("condition", sort=False):
+        val = rows[rows["judged_as"] == "val"]
+        threshold = detection.best_balanced_accuracy_threshold(val["label"], val["logit"])
+        for name, table in rows.groupby("judged_as", sort=False):
+            figures.setdefault(name, {})[condition] = _figures(table, threshold)
+    return figures
+
+
+def f1_threshold(predictions: pd.DataFrame, condition: str) -> float:
+    """The raw logit of best F1 over the validation pictures under one condition."""
+    rows = predictions[
+        (predictions["judged_as"] == "val") & (predictions["condition"] == condition)
+    ]
+    return detection.best_f1_threshold(rows["label"], rows["logit"])
+
+
+def write_probabilities(image_ids: list[str], logits: np.ndarray, path: Path) -> None:
+    """Write ``image_id,prob`` with six decimals; ``prob`` is the logistic of the logit."""
+    probabilities = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
+    table = pd.DataFrame({"image_id": image_ids, "prob": probabilities})
+    table.to_csv(path, index=False, float_format="%.6f")
+
+
+def plot_roc(predictions: pd.DataFrame, path: Path) -> None:
+    """ROC curves of every set and condition as PNG."""
+    figure, axes = _axes("false positive rate", "true positive rate")
+    for (name, condition), rows in predictions.groupby(["judged_as", "condition"], sort=False):
+        fpr, tpr, _ = detection.roc(rows["label"], rows["logit"])
+        area = detection.auc(rows["label"], rows["logit"])
+        axes.plot(fpr, tpr, label=f"{name}, {condition}: AUC {area:.3f}")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.5)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_loss(logs: list[Path], path: Path) -> None:
+    """Training loss and validation figures of all phases as PNG, from their CSV logs."""
+    figure, axes = _axes("step", "loss, or figure")
+    start = 0
+    for log in logs:
+        table = pd.read_csv(log)
+        for number, column in enumerate(sorted(table.columns.difference(["step", "epoch"]))):
+            drawn = table[["step", column]].dropna()
+            label = column if start == 0 else None
+            axes.plot(start + drawn["step"], drawn[column], color=f"C{number}", label=label)
+        start += int(table["step"].max()) + 1
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def write_json(figures: Figures, path: Path) -> None:
+    """Figures as readable JSON; a figure that does not exist is null."""
+    path.write_text(json.dumps(_null_nan(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def _figures(table: pd.DataFrame, threshold: float) -> Figures:
+    logits = table["logit"].to_numpy() - threshold
+    right = (logits > 0) == (table["label"].to_numpy() == 1)
+    return {
+        "pictures": len(table),
+        "threshold": threshold,
+        **detection.summarise(table["label"], logits, even_odds=-threshold),
+        "right_by_source": {
+            f"{source} ({'fake' if label else 'real'})": float(share)
+            for (source, label), share in pd.Series(right, table.index)
+            .groupby([table["source"], table["label"]])
+            .mean()
+            .items()
+        },
+    }
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Any]:
+    mpl.use("Agg")
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _null_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _null_nan(one) for key, one in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,323 @@
+"""Turn a finished run into a weights folder: ONNX, numbers compared, calibrated, described.
+
+    python training/export.py runs/detector_compact --out weights/detector --images DATA/val
+    python training/export.py runs/detector_compact --out weights/detector --images DATA/val --fp16
+
+The export ends only when PyTorch and ONNX Runtime give the same numbers on real pictures, through
+the same `synthdet.session` that will run them. ``--fp16`` writes ``OUT-fp16`` beside it, for GPUs.
+"""
+
+import argparse
+import copy
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run as a file, Python looks for modules in training/ alone
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import onnx
+import pandas as pd
+import torch
+from onnx.external_data_helper import set_external_data, write_external_data_tensors
+from torch import Tensor, nn
+
+from synthdet import calibration
+from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
+from synthdet.images import load_image
+from synthdet.metrics import detection
+from synthdet.session import OnnxModel
+from synthdet.views import InputSpec, make_views
+from synthdet.weights import WeightsConfig, sha256_of
+from training.config import DetectorConfig, load_config
+from training.data.manifest import SUFFIXES
+from training.model_card import model_card
+from training.network_file import load_network
+from training.schema import read_yaml
+
+OPSET = 18
+SHARD = 45_000_000  # bytes of weights in one file: git hosts refuse files of 50 MB and more
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a raw output on real pictures
+ERROR_RATES = (0.05, 0.1, 0.2)  # of the "inconclusive" band
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        for difference in export_run(options.run, options.out, options.images, options.fp16):
+            print(difference)
+    except SynthdetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def export_run(run: Path, out: Path, images: Path, fp16: bool = False) -> list["Difference"]:
+    """Export the last phase of a run; several folds become one graph that averages them.
+
+    Args:
+        run: folder of a finished run of `training/train.py`.
+        out: weights folder to write; replaced where it exists.
+        images: folder of pictures to compare numbers on, searched in depth.
+        fp16: also write ``out-fp16`` with weights and arithmetic in half precision.
+
+    Raises:
+        UsageError: the run is not finished, or no picture can be read.
+        WeightsError: PyTorch and ONNX Runtime disagree.
+    """
+    config = load_config(run / "config.yaml")
+    network = Average([load_network(file).network for file in network_files(run, config)])
+    views = sample_views(images, config.views.spec())
+    described = describe(run, config)
+    differences = [export_network(network.float(), out, described, views, "fp32")]
+    if fp16:
+        beside = out.with_name(out.name + "-fp16")
+        half = copy.deepcopy(network).half()
+        differences.append(export_network(half, beside, described, views, "fp16"))
+    return differences
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far ONNX Runtime is from PyTorch in float32, over ``views`` views of real pictures."""
+
+    precision: str
+    largest: float
+    views: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.precision}: largest difference of ONNX Runtime from PyTorch "
+            f"{self.largest:.2g} on {self.views} views"
+        )
+
+
+class Average(nn.Module):
+    """The networks' deployed outputs, averaged: one graph for an ensemble of folds."""
+
+    def __init__(self, networks: list[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.outputs: tuple[str, ...] = networks[0].outputs
+        self.task: str = networks[0].task
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """uint8 NxHxWx3 RGB -> one float32 tensor for each of ``outputs``."""
+        answers = [network.deployed(images) for network in self.networks]
+        if len(answers) == 1:
+            return tuple(answers[0])
+        return tuple(torch.stack(same).mean(dim=0) for same in zip(*answers, strict=True))
+
+
+def export_network(
+    network: Average, out: Path, config: WeightsConfig, views: np.ndarray, precision: str
+) -> Difference:
+    """Write one weights folder, and keep it only when the numbers agree.
+
+    Args:
+        network: in evaluation mode, in float32 or float16.
+        out: weights folder to write.
+        config: its description, but for ``files`` and the difference.
+        views: uint8 VxSxSx3 of real pictures.
+        precision: a key of `TOLERANCE`.
+
+    Raises:
+        WeightsError: the numbers differ by more than the tolerance; nothing is written.
+    """
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    files = write_onnx(network, partial / "model.onnx", views.shape[1])
+    config = replace(config, files={file.name: sha256_of(file) for file in files})
+    config.save(partial)
+    difference = compare(network, partial, config, views, precision)
+    measured = {"precision": precision, "largest_difference": difference.largest}
+    config = replace(config, provenance={**config.provenance, **measured})
+    config.save(partial)
+    (partial / "README.md").write_text(model_card(config), encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return difference
+
+
+def write_onnx(network: Average, path: Path, size: int) -> list[Path]:
+    """Write and check the graph: uint8 NxHxWx3 ``images`` in, the network's outputs out.
+
+    Weights over `SHARD` bytes go to ``model.onnx.data.00`` and so on beside it.
+
+    Returns:
+        Every file of the graph.
+    """
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    dynamic = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
+    program = torch.onnx.export(
+        network.eval(),
+        (example,),
+        input_names=["images"],
+        output_names=list(network.outputs),
+        dynamic_shapes=((dynamic),),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    graph = program.model_proto
+    shards = shard_weights(graph, path)
+    onnx.save_model(graph, path)
+    onnx.checker.check_model(path, full_check=True)
+    return [path, *shards]
+
+
+def shard_weights(graph: onnx.ModelProto, path: Path) -> list[Path]:
+    """Move weights out of a graph that is too large for one file; returns the files written."""
+    weights = graph.graph.initializer
+    if sum(len(weight.raw_data) for weight in weights) <= SHARD:
+        return []
+    shards: list[Path] = []
+    filled = SHARD
+    for weight in weights:
+        length = len(weight.raw_data)
+        if length < 1024:  # small constants stay, where shape inference can see them
+            continue
+        if filled + length > SHARD:
+            shards.append(path.with_name(f"{path.name}.data.{len(shards):02d}"))
+            filled = 0
+        set_external_data(weight, shards[-1].name)
+        filled += length
+    write_external_data_tensors(graph, str(path.parent))
+    return shards
+
+
+def compare(
+    network: Average, folder: Path, config: WeightsConfig, views: np.ndarray, precision: str
+) -> Difference:
+    """Run the folder as the entry will, and hold its outputs against PyTorch in float32.
+
+    Raises:
+        WeightsError: the largest difference is above the tolerance, or not a number.
+    """
+    model = OnnxModel.load(folder, config.task, provider="cpu")
+    found = model.run(views)
+    with torch.no_grad():
+        expected = copy.deepcopy(network).float()(torch.from_numpy(views))
+    largest = max(
+        float(np.abs(found[name] - tensor.numpy()).max())
+        for name, tensor in zip(network.outputs, expected, strict=True)
+    )
+    if not largest <= TOLERANCE[precision]:
+        raise WeightsError(
+            f"ONNX Runtime differs from PyTorch by {largest:.3g} in {precision}, expected at most "
+            f"{TOLERANCE[precision]}: the graph is not what was trained; nothing was written"
+        )
+    return Difference(precision, largest, len(views))
+
+
+def describe(run: Path, config: DetectorConfig) -> WeightsConfig:
+    """Calibration on one half of the validation pictures, figures on the other half."""
+    try:
+        predictions = pd.read_csv(run / "predictions.csv", keep_default_na=False)
+        measured = read_yaml(run / "metrics.json")  # JSON is YAML
+    except OSError as error:
+        raise UsageError(f"{run} is not a finished run: train it to the end first") from error
+    val = predictions[predictions["judged_as"] == "val"]
+    half = calibration.calibration_half(val["group"])
+    fitted, bands = _calibrate(val[half])
+    if config.export.f1_threshold:
+        fitted.thresholds["f1"] = float(fitted.apply(np.array([measured["f1_threshold"]]))[0])
+    else:
+        fitted.thresholds.pop("f1")
+    return WeightsConfig(
+        name=config.run_name,
+        task=config.task,
+        version=config.export.version,
+        input=config.views.spec(),
+        files={},
+        temperature=fitted.temperature,
+        bias=fitted.bias,
+        thresholds=fitted.thresholds,
+        conformal=bands,
+        provenance={
+            "commit": measured["commit"],
+            "manifest_sha256": measured["manifest_sha256"],
+            "sources": sorted(set(predictions["source"])),
+            "model": config.model.model_dump(mode="json", exclude={"pretrained"}),
+            "figures": _figures(val[~half], fitted),
+        },
+    )
+
+
+def network_files(run: Path, config: DetectorConfig) -> list[Path]:
+    """The networks of a run, one for each fold.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    name = f"{config.run_name}_{config.phases[-1].name}_model.pth"
+    folders = [run] if config.folds == 1 else [run / f"fold_{n}" for n in range(config.folds)]
+    for folder in folders:
+        if not (folder / name).exists():
+            raise UsageError(f"{folder / name} does not exist: train the run to the end first")
+    return [folder / name for folder in folders]
+
+
+def sample_views(images: Path, spec: InputSpec, most: int = 32) -> np.ndarray:
+    """Folder of pictures -> uint8 VxSxSx3, the views of up to ``most`` of them, spread out.
+
+    Raises:
+        UsageError: no picture can be read.
+    """
+    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    views = []
+    for path in files[:: max(1, len(files) // most)][:most]:
+        try:
+            views.append(make_views(load_image(path).pixels, spec).pixels)
+        except ImageError:
+            continue  # broken pictures are the entry's business, not the comparison's
+    if not views:
+        raise UsageError(f"--images: no picture in {images} can be read, expected a few real ones")
+    return np.concatenate(views)
+
+
+def _calibrate(rows: pd.DataFrame) -> tuple[calibration.Calibration, dict[str, list[float]]]:
+    fitted = calibration.fit(rows["label"].to_numpy(), rows["logit"].to_numpy())
+    one = rows.iloc[calibration.one_per_group(rows["group"].to_list())]
+    logits = fitted.apply(one["logit"].to_numpy())
+    return fitted, calibration.conformal_bands(one["label"].to_numpy(), logits, ERROR_RATES)
+
+
+def _figures(rows: pd.DataFrame, fitted: calibration.Calibration) -> dict[str, Any]:
+    figures = {}
+    for condition, table in rows.groupby("condition", sort=False):
+        logits = fitted.apply(table["logit"].to_numpy())
+        summary = detection.summarise(table["label"], logits, fitted.thresholds["even_odds"])
+        figures[str(condition)] = {"pictures": len(table), **summary}
+    return figures
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Export a finished run as a weights folder that main.py can run."
+    )
+    parser.add_argument("run", type=Path, help="The run's folder, such as runs/detector_compact.")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="The weights folder to write or replace."
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        help="A folder of real pictures on which PyTorch and ONNX Runtime are compared.",
+    )
+    parser.add_argument(
+        "--fp16",
+        action="store_true",
+        help="Also write OUT-fp16, in half precision, for GPUs.",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

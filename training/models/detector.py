@@ -1,0 +1,120 @@
+"""Detectors: one picture (or view of it) -> scores of the classes, "real" first."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.models.backbone import BackboneOptions, build_backbone, depth_groups
+
+
+def synthetic_logit(scores: Tensor) -> Tensor:
+    """Scores NxK, class 0 being "real" -> logit N of "any of the others": > 0 means synthetic.
+
+    With two classes this is their difference, the logistic regression; with more, the softmax
+    probability that the class is not "real", as a logit.
+    """
+    return torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
+
+
+class Detector(nn.Module):
+    """What all detectors share: normalisation inside, class scores in training, one logit out."""
+
+    task = "detector"
+    outputs = ("logit",)
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 NxHxWx3 RGB -> floating NxC."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 NxHxWx3 RGB -> class scores NxK."""
+        scores: Tensor = self.head(self.features(images))
+        return scores
+
+    def deployed(self, images: Tensor) -> tuple[Tensor]:
+        """uint8 NxHxWx3 RGB -> (logit float32 N,)."""
+        return (synthetic_logit(self(images).float()),)
+
+
+class TimmDetector(Detector):
+    """A timm backbone with global average pooling and a linear head."""
+
+    class Options(BackboneOptions):
+        """Settings of `TimmDetector`; ``dropout`` acts on the pooled features."""
+
+        name: Literal["timm_detector"]
+        dropout: float = 0.0
+
+    def __init__(self, options: Options, classes: list[str]) -> None:
+        super().__init__()
+        self.backbone, self.normalise = build_backbone(options)
+        width = self.backbone.head_hidden_size
+        self.head = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(width, len(classes)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 NxHxWx3 RGB -> pooled features NxC."""
+        pooled: Tensor = self.backbone(self.normalise(images))
+        return pooled
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Stem, stages, head."""
+        return [*depth_groups(self.backbone), list(self.head.parameters())]
+
+
+class PooledFeatures(Detector):
+    """A frozen backbone; mean and deviation of every stage, standardised, under a small head.
+
+    What pretrained features know of content and style without any further training: the floor
+    that a trained detector has to beat, and quick to train on a CPU.
+    """
+
+    class Options(BackboneOptions):
+        """Settings of `PooledFeatures`; ``hidden`` is the width of the head's layer, 0 for none."""
+
+        name: Literal["pooled_features"]
+        hidden: int = 0
+        dropout: float = 0.0
+
+    def __init__(self, options: Options, classes: list[str]) -> None:
+        super().__init__()
+        self.backbone, self.normalise = build_backbone(options)
+        self.backbone.requires_grad_(False)
+        width = self._width()
+        # Without a momentum the statistics are plain averages over all training batches, and
+        # without affine parameters the layer does nothing but standardise.
+        self.standardise = nn.BatchNorm1d(width, affine=False, momentum=None)
+        self.head = _head(width, options.hidden, options.dropout, len(classes))
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 NxHxWx3 RGB -> standardised mean and deviation of each channel of each stage."""
+        standardised: Tensor = self.standardise(self._pooled(images))
+        return standardised
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """The head alone: the backbone never moves."""
+        return [list(self.head.parameters())]
+
+    @torch.no_grad()
+    def _pooled(self, images: Tensor) -> Tensor:
+        last, stages = self.backbone.forward_intermediates(self.normalise(images))
+        return torch.cat([pool(feature_map) for feature_map in [*stages, last]], dim=1)
+
+    def _width(self) -> int:
+        self.backbone.eval()
+        return self._pooled(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1]
+
+
+def pool(feature_map: Tensor) -> Tensor:
+    """NxCxHxW -> float32 Nx2C: mean and standard deviation of each channel over the picture."""
+    flat = feature_map.float().flatten(2)  # float32: sums over a large picture overflow in fp16
+    deviation = (flat.var(dim=2, correction=0) + 1e-6).sqrt()  # finite slope at a constant map
+    return torch.cat([flat.mean(dim=2), deviation], dim=1)
+
+
+def _head(width: int, hidden: int, dropout: float, classes: int) -> nn.Module:
+    if hidden == 0:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, classes)
+    )

@@ -1,0 +1,288 @@
+"""Train a detector by a recipe.
+
+    python training/train.py --config training/configs/detector_compact.yaml
+    python training/train.py --config training/configs/detector_compact.yaml optimiser.ema=0.99
+    python training/train.py --config training/configs/detector_compact.yaml --resume
+    python training/train.py --config training/configs/detector_compact.yaml --smoke
+
+A run writes everything into ``runs/<run_name>``: the resolved ``config.yaml``, logs, checkpoints,
+``<run_name>_<phase>_model.pth`` for each phase, predictions, ``metrics.json`` and plots.
+"""
+
+import argparse
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # run as a file, Python looks for modules in training/ alone
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    WeightAveraging,
+)
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+
+from synthdet.errors import SynthdetError, UsageError
+from training import evaluation
+from training.config import (
+    DetectorConfig,
+    PhaseConfig,
+    SetConfig,
+    load_config,
+    save_config,
+)
+from training.data.made_up import make_up
+from training.data.module import DetectorData, Tables, epoch_size, read_tables
+from training.export import export_run
+from training.models import build_model
+from training.module import DetectorModule
+from training.network_file import load_network, save_network
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        config = load_config(options.config, options.settings, options.smoke)
+        if options.smoke:
+            smoke(config)
+        else:
+            train(config, options.resume)
+    except SynthdetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def train(config: DetectorConfig, resume: bool = False) -> Path:
+    """Train every fold of a recipe, judge each, and return the run's folder.
+
+    Raises:
+        UsageError: the run cannot start, or there is nothing to resume.
+    """
+    _open_folder(config, resume)
+    for fold in range(config.folds):
+        train_fold(config, fold, config.folder if config.folds == 1 else fold_folder(config, fold))
+    return config.folder
+
+
+def smoke(config: DetectorConfig) -> Path:
+    """Every stage of the recipe, export included, on a few made-up pictures, from scratch."""
+    shutil.rmtree(config.folder, ignore_errors=True)
+    pictures = config.folder.parent / f"{config.run_name}_data"
+    sources = config.data.allowed_sources or ["camera", "generator"]
+    manifest = make_up(pictures, sources)
+    data = config.data.model_copy(update={"sets": [SetConfig(path=str(manifest))]})
+    folder = train(config.model_copy(update={"data": data}))
+    export_run(folder, folder / "weights", pictures)
+    return folder
+
+
+def fold_folder(config: DetectorConfig, fold: int) -> Path:
+    """Where one of several folds writes."""
+    return config.folder / f"fold_{fold}"
+
+
+def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
+    """All phases on one share of the pictures; phases that are done already are taken as they are.
+
+    Args:
+        config: of the run.
+        fold: which share of the training pictures judges; 0 where there is one fold.
+        folder: where it writes.
+    """
+    if (folder / "metrics.json").exists():
+        return
+    L.seed_everything(config.seed + fold, verbose=False)
+    tables = read_tables(config.data, config.folds, fold)
+    network = build_model(config.model, tables.classes)
+    for phase in config.phases:
+        file = folder / f"{config.run_name}_{phase.name}_model.pth"
+        if not file.exists():
+            train_phase(network, phase, tables, config, folder)
+            save_network(network, tables.classes, config, file)
+        network = load_network(file).network
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return
+    write_results(network, tables, config, folder)
+
+
+def train_phase(
+    network: nn.Module, phase: PhaseConfig, tables: Tables, config: DetectorConfig, folder: Path
+) -> None:
+    """Train one phase, from its last checkpoint if there is one; leave the best weights in it."""
+    # Channels last is a third faster on CPUs, and what tensor cores want.
+    network.train().to(memory_format=torch.channels_last)
+    checkpoints = folder / phase.name / "checkpoints"
+    trainer = make_trainer(config, phase, folder / phase.name)
+    batch = config.machine.batch_size * config.machine.accumulate * trainer.world_size
+    steps = phase.epochs * epoch_size(config, len(tables.train), trainer.world_size) // batch
+    module = DetectorModule(network, config, phase, steps)
+    last = checkpoints / "last.ckpt"
+    trainer.fit(
+        module, datamodule=DetectorData(tables, config), ckpt_path=last if last.exists() else None
+    )
+    best = torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=False)
+    module.load_state_dict(best["state_dict"])
+
+
+def make_trainer(config: DetectorConfig, phase: PhaseConfig, folder: Path) -> L.Trainer:
+    """Lightning's Trainer as the recipe asks for it; checkpoints and logs go to ``folder``."""
+    machine, optimiser = config.machine, config.optimiser
+    return L.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        precision=machine.precision,
+        max_epochs=phase.epochs,
+        accumulate_grad_batches=machine.accumulate,
+        gradient_clip_val=optimiser.clip or None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # BalancedSampler shares out the draws itself
+        log_every_n_steps=1,
+        logger=[CSVLogger(folder, "csv", ""), TensorBoardLogger(folder, "tensorboard", "")],
+        callbacks=make_callbacks(config, folder / "checkpoints"),
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+    )
+
+
+def make_callbacks(config: DetectorConfig, folder: Path) -> list[Callback]:
+    """Moving average, best and last checkpoint, early stopping, and a line for each epoch."""
+    optimiser = config.optimiser
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder, "best", monitor=optimiser.monitor, mode="max", enable_version_counter=False
+        ),
+        ModelCheckpoint(
+            folder,
+            "last",
+            every_n_train_steps=config.machine.checkpoint_every,
+            enable_version_counter=False,
+        ),
+        EpochLine(),
+    ]
+    if optimiser.ema:
+        callbacks.append(WeightAveraging(avg_fn=warmed_up_average(optimiser.ema)))
+    if optimiser.patience:
+        callbacks.append(EarlyStopping(optimiser.monitor, mode="max", patience=optimiser.patience))
+    return callbacks
+
+
+def warmed_up_average(decay: float) -> Any:
+    """An exponential moving average that forgets the random start: decay (1+n)/(10+n) at first."""
+
+    def average(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+        if not mean.is_floating_point():  # counters of batch norms
+            return new
+        kept = min(decay, (1 + float(count)) / (10 + float(count)))
+        return torch.lerp(new, mean, kept)
+
+    return average
+
+
+class EpochLine(Callback):
+    """Says on stderr after each validation where the run stands."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """One line with the loss and every figure."""
+        figures = (f"{name} {value:.4f}" for name, value in trainer.callback_metrics.items())
+        if trainer.is_global_zero:
+            epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            print(f"{epoch}: {', '.join(figures)}", file=sys.stderr)
+
+
+def write_results(network: nn.Module, tables: Tables, config: DetectorConfig, folder: Path) -> None:
+    """Judge the finished network and write predictions, figures and plots."""
+    predictions = evaluation.predict_tables(network, tables, config)
+    predictions.to_csv(folder / "predictions.csv", index=False)
+    condition = config.data.conditions[0]
+    judged = predictions[predictions["judged_as"] == "val"]
+    judged = judged[judged["condition"] == condition]
+    evaluation.write_probabilities(
+        [Path(name).name for name in judged["name"]],
+        judged["logit"].to_numpy(),
+        folder / f"{config.run_name}_val_probs.csv",
+    )
+    evaluation.plot_roc(predictions, folder / "roc.png")
+    logs = [folder / phase.name / "csv" / "metrics.csv" for phase in config.phases]
+    evaluation.plot_loss(logs, folder / "loss.png")
+    figures = evaluation.summarise(predictions)
+    figures["f1_threshold"] = evaluation.f1_threshold(predictions, condition)
+    figures["manifest_sha256"] = tables.sha256
+    figures["commit"] = git_commit()
+    evaluation.write_json(figures, folder / "metrics.json")
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, "+" where files differ from it, "unknown" without git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def _open_folder(config: DetectorConfig, resume: bool) -> None:
+    saved = config.folder / "config.yaml"
+    if resume and not saved.exists():
+        raise UsageError(f"--resume: {saved} does not exist, so there is no run to go on with")
+    if saved.exists() and not resume:
+        raise UsageError(
+            f"{config.folder} holds a run already: go on with --resume, or set another run_name"
+        )
+    if resume:
+        _refuse_changes(load_config(saved), config)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    save_config(config, saved)
+
+
+def _refuse_changes(saved: DetectorConfig, config: DetectorConfig) -> None:
+    before, now = saved.model_dump(mode="json"), config.model_dump(mode="json")
+    changed = [name for name in now if name != "machine" and now[name] != before[name]]
+    if changed:
+        raise UsageError(
+            f"--resume: {', '.join(changed)} differ from {config.folder / 'config.yaml'}; resume "
+            "with the same settings (those of 'machine' may change), or set another run_name"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train a detector by a recipe and judge it.",
+        epilog="Settings are dotted names of the recipe, such as optimiser.lr=3e-4 seed=1.",
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="The recipe, a YAML file of training/configs."
+    )
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="Settings that replace the recipe's."
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Go on with a run that was stopped, from its last checkpoint.",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="Pass through every stage in a minute, with a tiny model on made-up pictures.",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
