@@ -1,0 +1,63 @@
+# Every target sets up what it needs in .venv, and does so again only when requirements change.
+# Nothing but Python 3.11 or newer is expected of the machine: `make PYTHON=/path/to/python demo`.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+BASE := $(VENV)/.base
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+TRAIN := $(VENV)/.train
+
+# The first interpreter that runs and is new enough; empty when there is none.
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
+DOCKER ?= $(shell command -v docker || command -v podman || echo docker)
+DEVICE ?= cuda
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test check format image
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo: $(RUN) ## score the bundled examples and show the result
+	@mkdir -p out
+	$(PY) main.py examples/input.csv out/demo.csv
+	@$(PY) scripts/show_table.py out/demo.csv
+
+test: $(DEV) $(TRAIN) ## run all tests
+	$(PY) -m pytest
+
+check: $(DEV) ## lint, check formatting and types
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+format: $(DEV) ## format the code and apply safe lint fixes
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+image: ## build the container image (make image DEVICE=cpu: without CUDA)
+	$(DOCKER) build --build-arg DEVICE=$(DEVICE) --tag synthdet:$(DEVICE) .
+
+$(BASE):
+	@test -n "$(PYTHON)" && "$(PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo >&2 \
+		"make: found no Python 3.11 or newer (tried: $(or $(PYTHON),python3.11 python3 python));" \
+		"install one, or name it with make PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUN): requirements.txt | $(BASE)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUN)
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(TRAIN): requirements-train.txt $(RUN)
+	$(PIP) -r requirements-train.txt
+	@touch $@
