@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdet.errors import InputError
@@ -168,6 +168,7 @@ characters = st.one_of(st.characters(codec="utf-8"), st.sampled_from(',;\t"\r\n\
 
 
 @given(st.lists(st.text(characters)))
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_names_come_back_in_the_output(tmp_path_factory: pytest.TempPathFactory, given_names):
     folder = tmp_path_factory.mktemp("manifest")
     with (folder / "in.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -179,6 +180,7 @@ def test_names_come_back_in_the_output(tmp_path_factory: pytest.TempPathFactory,
 
 
 @given(st.binary(), st.sampled_from([b"", b"filename\n", b"a.jpg\n", b"\xff\xfe"]))
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_any_bytes_are_a_table_or_refused(tmp_path_factory, content, start):
     folder = tmp_path_factory.mktemp("bytes")
     with contextlib.suppress(InputError):

@@ -168,7 +168,7 @@ def _in_unit_range(mask: npt.NDArray[Any]) -> bool:
 
 
 def _write_array(path: Path, array: npt.NDArray[Any]) -> None:
-    with write_atomically(path) as stream:
+    with write_atomically(path, sync=False) as stream:
         np.savez_compressed(stream, array)  # under the key arr_0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdet.errors import InputError, OutputError
@@ -34,6 +34,7 @@ def test_no_rows_give_a_header(tmp_path: Path) -> None:
 
 
 @given(any_names)
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_names_survive_csv_and_pandas(tmp_path_factory: pytest.TempPathFactory, given_names):
     out = tmp_path_factory.mktemp("logits") / "out.csv"
     write_logits(out, given_names, [0.5] * len(given_names))
@@ -46,6 +47,7 @@ def test_names_survive_csv_and_pandas(tmp_path_factory: pytest.TempPathFactory, 
 
 
 @given(st.lists(floats, min_size=1))
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_numbers_survive(tmp_path_factory: pytest.TempPathFactory, logits):
     out = tmp_path_factory.mktemp("logits") / "out.csv"
     write_logits(out, ["x"] * len(logits), logits)
@@ -56,6 +58,7 @@ def test_numbers_survive(tmp_path_factory: pytest.TempPathFactory, logits):
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_float32_survives_exactly(tmp_path_factory: pytest.TempPathFactory, logit):
     out = tmp_path_factory.mktemp("logits") / "out.csv"
     write_logits(out, ["x"], [np.float32(logit)])

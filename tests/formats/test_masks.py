@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
@@ -30,6 +30,7 @@ def npz(*arrays: np.ndarray, **named: np.ndarray) -> io.BytesIO:
 
 
 @given(np_st.arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32)))
+@settings(deadline=None, max_examples=50)  # the disk may be busy
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, probabilities: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("masks") / "a.npz"
     write_mask(path, probabilities, (3, 5))

@@ -1,5 +1,7 @@
 """Run lengths against a mask small enough to count by hand, and against themselves."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,9 +57,8 @@ def test_any_numbers_are_refused_or_give_their_pixels(runs, size, order: rle.Ord
     if reason is None:
         assert rle.decode(runs, size, order).sum() == sum(runs[1::2])
     else:
-        with pytest.raises(ValueError, match="expected|run") as caught:
+        with pytest.raises(ValueError, match=re.escape(reason)):
             rle.decode(runs, size, order)
-        assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize(
