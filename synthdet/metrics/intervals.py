@@ -1,6 +1,7 @@
 """How far a metric could be off by the luck of which pictures are in the set."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ def bootstrap_interval(
     """
     rng = np.random.default_rng(seed)
     strata = list(_strata(np.asarray(labels), groups))
-    draws = np.array([metric(_resample(strata, rng)) for _ in range(repeats)], np.float64)
+    draws = np.array(
+        [metric(np.concatenate([s.resample(rng) for s in strata])) for _ in range(repeats)],
+        np.float64,
+    )
     tail = (1 - level) / 2
     known = ~np.isnan(draws).all(axis=0)
     limits = np.full((2, *draws.shape[1:]), np.nan)
@@ -43,23 +47,32 @@ def bootstrap_interval(
     return limits[0], limits[1]
 
 
+@dataclass(frozen=True)
+class _Clusters:
+    """Rows of one class, cluster by cluster, and where each cluster starts and how long it is."""
+
+    rows: Indices
+    starts: Indices
+    sizes: Indices
+
+    def resample(self, rng: np.random.Generator) -> Indices:
+        """As many clusters as there are, drawn with replacement: the rows of all of them."""
+        picks = rng.integers(0, self.starts.size, self.starts.size)
+        sizes = self.sizes[picks]
+        ends = np.cumsum(sizes)
+        # within each picked cluster, count up from its start
+        places: Indices = np.arange(ends[-1])
+        places += np.repeat(self.starts[picks] - ends + sizes, sizes)
+        return self.rows[places]
+
+
 def _strata(
     labels: npt.NDArray[Any], groups: Sequence[str] | npt.NDArray[Any] | None
-) -> Iterator[list[Indices]]:
-    """For each class, the row indices of each of its clusters."""
+) -> Iterator[_Clusters]:
+    """The clusters of each class."""
     ids = np.arange(labels.size) if groups is None else np.asarray(groups)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        order = rows[np.argsort(ids[rows], kind="stable")]
-        starts = np.flatnonzero(ids[order][1:] != ids[order][:-1]) + 1
-        yield np.split(order, starts)
-
-
-def _resample(strata: list[list[Indices]], rng: np.random.Generator) -> Indices:
-    """As many clusters of each class as there are, drawn with replacement."""
-    drawn = [
-        clusters[pick]
-        for clusters in strata
-        for pick in rng.integers(0, len(clusters), len(clusters))
-    ]
-    return np.concatenate(drawn)
+        rows = rows[np.argsort(ids[rows], kind="stable")]
+        starts = np.flatnonzero(np.append(True, ids[rows][1:] != ids[rows][:-1]))
+        yield _Clusters(rows, starts, np.diff(np.append(starts, rows.size)))

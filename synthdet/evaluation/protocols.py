@@ -1,0 +1,93 @@
+"""Protocols: what is done to every picture before a detector sees it, spelled as one word.
+
+native                  nothing
+organisers              the VIP Cup 2022 operations, drawn by the file's name
+jpeg=75                 also webp=75, scale=0.5, blur=1.5 (pixels), noise=3 (grey levels)
+scale=0.5+jpeg=75       one after the other
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthdet import operations
+from synthdet.errors import UsageError
+from synthdet.views import Image
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One operation, and the values that it takes."""
+
+    apply: Callable[[Image, float, Rng], Image]
+    least: float
+    most: float
+
+
+_STEPS = {
+    "jpeg": _Step(lambda image, value, _: operations.jpeg(image, int(value)), 1, 100),
+    "webp": _Step(lambda image, value, _: operations.webp(image, int(value)), 1, 100),
+    "scale": _Step(lambda image, value, _: operations.rescale(image, value), 0.01, 16),
+    "blur": _Step(lambda image, value, _: operations.blur(image, value), 0, 100),
+    "noise": _Step(operations.noise, 0, 255),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A parsed protocol; two runs on one file name give the same pixels.
+
+    Attributes:
+        text: as it was spelled.
+        steps: operation and value, in order.
+    """
+
+    text: str
+    steps: tuple[tuple[str, float], ...]
+
+    @property
+    def random(self) -> bool:
+        """Whether another draw gives another picture."""
+        return any(name in ("organisers", "noise") for name, _ in self.steps)
+
+    def apply(self, image: Image, rng: Rng) -> Image:
+        """uint8 HxWx3 RGB -> uint8 RGB of any size; ``rng`` decides what is random."""
+        for name, value in self.steps:
+            if name == "organisers":
+                image = operations.organisers(image, rng)
+            else:
+                image = _STEPS[name].apply(image, value, rng)
+        return image
+
+
+def parse_protocol(text: str) -> Protocol:
+    """``"scale=0.5+jpeg=75"`` -> `Protocol`.
+
+    Raises:
+        UsageError: an unknown operation, or a value that it does not take.
+    """
+    if text == "native":
+        return Protocol(text, ())
+    return Protocol(text, tuple(_parse_step(step) for step in text.split("+")))
+
+
+def _parse_step(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    if name == "organisers" and not equals:
+        return name, 0.0
+    if name not in _STEPS:
+        raise UsageError(
+            f"the protocol step is {text!r}, expected native, organisers or one of "
+            f"{', '.join(f'{known}=VALUE' for known in _STEPS)}, joined by +"
+        )
+    step = _STEPS[name]
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not step.least <= number <= step.most:
+        raise UsageError(f"{text!r}: {name} takes a number from {step.least} to {step.most}")
+    return name, number

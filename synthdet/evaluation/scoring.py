@@ -1,0 +1,104 @@
+"""Labelled pictures, protocols and a detector -> logits, decoding beside the inference."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from synthdet.detector import Detector
+from synthdet.errors import ImageError
+from synthdet.evaluation.labelled import Sample
+from synthdet.evaluation.protocols import Protocol
+from synthdet.images import load_image
+from synthdet.machine import available_cpus
+from synthdet.operations import seeded
+from synthdet.views import Views, make_views
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_READ_AHEAD = 4  # pictures waiting for the model, for each thread
+_BATCH = 32  # variants that enter the model together
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Logits of a set.
+
+    Attributes:
+        logits: protocol's text -> float64 RxN: R draws (1 where nothing is random) of N samples.
+        failures: names of the samples that gave no pixels, and why; they got the prior logit, as
+            in the contest.
+    """
+
+    logits: dict[str, npt.NDArray[np.float64]]
+    failures: dict[str, str]
+
+
+def score(
+    detector: Detector,
+    samples: Sequence[Sample],
+    protocols: Sequence[Protocol],
+    repeats: int = 1,
+    seed: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> Scored:
+    """Score every sample under every protocol; each file is decoded once.
+
+    Args:
+        detector: of any weights.
+        samples: N pictures.
+        protocols: with distinct texts.
+        repeats: draws of a random protocol.
+        seed: decides, with each file's own name, what is random.
+        advance: called once a sample, for a progress bar.
+    """
+    variants = [(p, draw) for p in protocols for draw in range(repeats if p.random else 1)]
+
+    def prepare(sample: Sample) -> list[Views] | ImageError:
+        try:
+            image = load_image(sample.path).pixels
+        except ImageError as error:
+            return error
+        return [
+            make_views(p.apply(image, seeded(sample.path.name, seed, draw)), detector.config.input)
+            for p, draw in variants
+        ]
+
+    logits = np.full((len(samples), len(variants)), detector.config.prior_logit)
+    failures = {}
+    prepared = enumerate(_read_ahead(prepare, samples))
+    while batch := list(islice(prepared, max(1, _BATCH // len(variants)))):
+        rows = [row for row, views in batch if not isinstance(views, ImageError)]
+        pixels = [view for _, views in batch if not isinstance(views, ImageError) for view in views]
+        logits[rows] = detector.logits(pixels).reshape(len(rows), len(variants))
+        for row, views in batch:
+            if isinstance(views, ImageError):
+                failures[samples[row].name] = str(views)
+            advance()
+    return Scored({p.text: logits[:, _columns(variants, p)].T for p in protocols}, failures)
+
+
+def _columns(variants: Sequence[tuple[Protocol, int]], protocol: Protocol) -> list[int]:
+    return [column for column, (other, _) in enumerate(variants) if other == protocol]
+
+
+def _read_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Map in threads, in order, a bounded number of items ahead of the consumer.
+
+    Threads are enough: decoders, resizers and encoders release the interpreter's lock.
+    """
+    workers = available_cpus()
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= _READ_AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
