@@ -18,7 +18,7 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
 from synthdet.errors import InputError, SynthdetError, UsageError
 from synthdet.formats.contest import Predictions
 from synthdet.formats.logits import read_logits
-from synthdet.formats.submission import CONTESTS, find_contest, lint, pack
+from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
 from synthdet.manifest import Row, read_manifest
 from synthdet.weights import read_config
 
@@ -105,18 +105,11 @@ def _logits(path: Path, rows: Sequence[Row]) -> list[float]:
 
 
 def _threshold(args: argparse.Namespace) -> float:
-    name = find_contest(args.contest).threshold
-    if name is None:
-        return 0.0
+    if CONTESTS[args.contest].threshold is None:
+        return 0.0  # without a look at the weights, which need not be there
     if args.threshold is not None:
         return float(args.threshold)
-    thresholds = read_config(args.weights).thresholds
-    if name not in thresholds:
-        raise UsageError(
-            f"{args.weights} names no threshold {name!r}, which {args.contest} wants: "
-            "give it with --threshold"
-        )
-    return thresholds[name]
+    return label_threshold(args.contest, read_config(args.weights).thresholds)
 
 
 if __name__ == "__main__":

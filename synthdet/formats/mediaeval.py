@@ -219,8 +219,9 @@ def _lint_masks(
     faults: Faults,
 ) -> None:
     index = index_by_id(rows, _mask_name)
-    for name in members.keys() - index.keys():
-        faults.add("a file in the ZIP is no mask of an image in the input list", name)
+    for name in members:
+        if name not in index:
+            faults.add("a file in the ZIP is no mask of an image in the input list", name)
     for name, position in index.items():
         if name in members:
             _lint_mask(archive, members[name], stored_size(rows[position]), faults)

@@ -6,7 +6,7 @@ To add a contest, write a module beside this one with ``write`` and ``lint``, en
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,27 @@ def lint(contest: str, file: Path, rows: Sequence[Row]) -> list[str]:
     faults = Faults()
     find_contest(contest).lint(file, rows, faults)
     return faults.lines()
+
+
+def label_threshold(contest: str, thresholds: Mapping[str, float]) -> float:
+    """The logit from which a contest's label is 1.
+
+    Args:
+        contest: one of `CONTESTS`.
+        thresholds: those of the weights' ``config.json``.
+
+    Raises:
+        UsageError: no such contest, or the weights do not name the threshold that it wants.
+    """
+    name = find_contest(contest).threshold
+    if name is None:
+        return 0.0
+    if name not in thresholds:
+        raise UsageError(
+            f"the weights name no threshold {name!r}, which {contest} wants: "
+            "calibrate the model again, or give other weights"
+        )
+    return thresholds[name]
 
 
 def find_contest(name: str) -> Contest:

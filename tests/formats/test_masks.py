@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as np_st
 from synthdet.errors import MaskError, OutputError
 from synthdet.formats.masks import (
     empty_mask,
+    mask_bytes,
     mask_files,
     read_instances,
     read_mask,
@@ -114,6 +115,11 @@ def test_refused(stream: io.BytesIO, fault: str, message: str) -> None:
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="No such file"):
         read_mask(tmp_path / "a.npz", (2, 3))
+
+
+def test_a_mask_that_cannot_be_opened_is_not_packed(tmp_path: Path) -> None:
+    with pytest.raises(MaskError, match="Is a directory"):
+        mask_bytes(tmp_path)
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from synthdet.errors import InputError, OutputError, UsageError
 from synthdet.formats.contest import Faults, Predictions, stored_size
-from synthdet.formats.submission import CONTESTS, lint, pack
+from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
 from synthdet.manifest import Row
 
 
@@ -35,6 +35,13 @@ def test_a_missing_file_is_an_input_error(contest: str, out: Path) -> None:
 def test_an_unknown_contest_lists_the_known() -> None:
     with pytest.raises(UsageError, match="'kaggle', expected one of vipcup, mediaeval-a"):
         lint("kaggle", Path("x.csv"), [])
+
+
+def test_the_weights_name_the_threshold_of_labels() -> None:
+    assert label_threshold("mediaeval-a", {"f1": -0.7, "even_odds": 0.1}) == -0.7
+    assert label_threshold("vipcup", {"f1": -0.7}) == 0.0
+    with pytest.raises(UsageError, match="no threshold 'f1', which mediaeval-b wants"):
+        label_threshold("mediaeval-b", {})
 
 
 @pytest.mark.parametrize("team", ["", "../we", "we/they", "a b", "-we"])

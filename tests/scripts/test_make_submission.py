@@ -76,7 +76,7 @@ REFUSED = {
     "no threshold": (
         ["--contest", "mediaeval-a", "--team", "we", "--weights", "w", "in.csv", "logits.csv"],
         2,
-        "names no threshold 'f1', which mediaeval-a wants",
+        "name no threshold 'f1', which mediaeval-a wants",
     ),
     "no folder": (["--contest", "vipcup", "--out", "no", "in.csv", "logits.csv"], 1, "writable"),
 }  # fmt: skip
