@@ -16,6 +16,8 @@ DOCKER ?= $(shell command -v docker || command -v podman || echo docker)
 DEVICE ?= cuda
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
+# One pip at a time: all targets share .venv.
+.NOTPARALLEL:
 .PHONY: help demo test check format image
 .DEFAULT_GOAL := help
 
@@ -47,7 +49,7 @@ $(BASE):
 	@test -n "$(PYTHON)" && "$(PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo >&2 \
 		"make: found no Python 3.11 or newer (tried: $(or $(PYTHON),python3.11 python3 python));" \
 		"install one, or name it with make PYTHON=/path/to/python"; exit 2; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(RUN): requirements.txt | $(BASE)
