@@ -1,6 +1,7 @@
 """Judge a trained network on whole pictures, and write down what came out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
+from synthdet.calibration import probability
 from synthdet.metrics import detection
 from training.config import DetectorConfig
 from training.data.module import Tables, judging_loader
@@ -28,7 +30,7 @@ def predict_tables(network: nn.Module, tables: Tables, config: DetectorConfig) -
     """
     parts = []
     for name, table in (("val", tables.judge), ("holdout", tables.holdout)):
-        logits = predict(network, table["path"].to_list(), config)
+        logits = predict(network, table["path"].to_list(), config, config.data.conditions)
         for condition, column in zip(config.data.conditions, logits, strict=True):
             parts.append(table.assign(judged_as=name, condition=condition, logit=column))
     everything = pd.concat(parts, ignore_index=True).drop(columns="path")
@@ -36,20 +38,21 @@ def predict_tables(network: nn.Module, tables: Tables, config: DetectorConfig) -
 
 
 @torch.no_grad()
-def predict(network: nn.Module, paths: list[str], config: DetectorConfig) -> np.ndarray:
+def predict(
+    network: nn.Module, paths: list[str], config: DetectorConfig, conditions: Sequence[str]
+) -> np.ndarray:
     """P pictures -> float32 CxP logits, one row a condition; nan for what cannot be read."""
-    conditions = len(config.data.conditions)
     if not paths:
-        return np.zeros((conditions, 0), np.float32)
+        return np.zeros((len(conditions), 0), np.float32)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device).eval()
-    logits = np.full(conditions * len(paths), np.nan, np.float32)
-    loader = judging_loader(paths, config.views.spec(), config)
+    logits = np.full(len(conditions) * len(paths), np.nan, np.float32)
+    loader = judging_loader(paths, config, conditions)
     for batch in tqdm(loader, desc="judging", disable=None):
         if batch is not None:
             places, answers = picture_logits(network, batch.to(device))
             logits[places.cpu().numpy()] = answers.cpu().numpy()
-    return logits.reshape(conditions, len(paths))
+    return logits.reshape(len(conditions), len(paths))
 
 
 def summarise(predictions: pd.DataFrame) -> Figures:
@@ -77,10 +80,9 @@ def f1_threshold(predictions: pd.DataFrame, condition: str) -> float:
 
 
 def write_probabilities(image_ids: list[str], logits: np.ndarray, path: Path) -> None:
-    """Write ``image_id,prob`` with six decimals; ``prob`` is the logistic of the logit."""
-    probabilities = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
-    table = pd.DataFrame({"image_id": image_ids, "prob": probabilities})
-    table.to_csv(path, index=False, float_format="%.6f")
+    """Write ``image_id,prob``; ``prob`` is the logistic of the logit, in twelve digits."""
+    table = pd.DataFrame({"image_id": image_ids, "prob": probability(logits)})
+    table.to_csv(path, index=False, float_format="%.12g")
 
 
 def plot_roc(predictions: pd.DataFrame, path: Path) -> None:

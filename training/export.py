@@ -23,7 +23,6 @@ import onnx
 import pandas as pd
 import torch
 from onnx.external_data_helper import set_external_data, write_external_data_tensors
-from torch import Tensor, nn
 
 from synthdet import calibration
 from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
@@ -35,7 +34,7 @@ from synthdet.weights import WeightsConfig, sha256_of
 from training.config import DetectorConfig, load_config
 from training.data.manifest import SUFFIXES
 from training.model_card import model_card
-from training.network_file import load_network
+from training.network_file import Average, load_network, network_files
 from training.schema import read_yaml
 
 OPSET = 18
@@ -94,23 +93,6 @@ class Difference:
             f"{self.precision}: largest difference of ONNX Runtime from PyTorch "
             f"{self.largest:.2g} on {self.views} views"
         )
-
-
-class Average(nn.Module):
-    """The networks' deployed outputs, averaged: one graph for an ensemble of folds."""
-
-    def __init__(self, networks: list[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-        self.outputs: tuple[str, ...] = networks[0].outputs
-        self.task: str = networks[0].task
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 NxHxWx3 RGB -> one float32 tensor for each of ``outputs``."""
-        answers = [network.deployed(images) for network in self.networks]
-        if len(answers) == 1:
-            return tuple(answers[0])
-        return tuple(torch.stack(same).mean(dim=0) for same in zip(*answers, strict=True))
 
 
 def export_network(
@@ -247,20 +229,6 @@ def describe(run: Path, config: DetectorConfig) -> WeightsConfig:
             "figures": _figures(val[~half], fitted),
         },
     )
-
-
-def network_files(run: Path, config: DetectorConfig) -> list[Path]:
-    """The networks of a run, one for each fold.
-
-    Raises:
-        UsageError: one is missing.
-    """
-    name = f"{config.run_name}_{config.phases[-1].name}_model.pth"
-    folders = [run] if config.folds == 1 else [run / f"fold_{n}" for n in range(config.folds)]
-    for folder in folders:
-        if not (folder / name).exists():
-            raise UsageError(f"{folder / name} does not exist: train the run to the end first")
-    return [folder / name for folder in folders]
 
 
 def sample_views(images: Path, spec: InputSpec, most: int = 32) -> np.ndarray:

@@ -14,7 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from synthdet.metrics import detection
 from training.config import DetectorConfig, PhaseConfig
 from training.data.dataset import JudgingBatch
-from training.models.detector import synthetic_logit
 
 
 class DetectorModule(L.LightningModule):
@@ -84,8 +83,9 @@ class DetectorModule(L.LightningModule):
 
 
 def picture_logits(network: nn.Module, batch: JudgingBatch) -> tuple[Tensor, Tensor]:
-    """Views of P pictures -> their items, int64 P, and logits, float32 P."""
-    logits = synthetic_logit(network(batch.pixels).float()) * batch.shares
+    """Views of P pictures -> their items, int64 P, and logits, float32 P, as deployed."""
+    (logits,) = network.deployed(batch.pixels)
+    logits = logits * batch.shares
     places, picture = torch.unique_consecutive(batch.places, return_inverse=True)
     return places, logits.new_zeros(len(places)).index_add(0, picture, logits)
 
@@ -107,14 +107,13 @@ def judge(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
 def freeze(network: nn.Module, trainable: str | int) -> None:
     """Let the head, the head and the last n backbone stages, or everything be trained.
 
-    Parameters that the network itself has frozen stay so.
+    Parameters that are in no depth group are the network's own business.
     """
     groups = network.depth_groups()
-    if trainable == "all":
-        return
-    kept = 1 if trainable == "head" else 1 + int(trainable)
-    for parameter in (one for group in groups[:-kept] for one in group):
-        parameter.requires_grad_(False)
+    kept = {"head": 1, "all": len(groups)}.get(str(trainable)) or 1 + int(trainable)
+    for depth, group in enumerate(groups):
+        for parameter in group:
+            parameter.requires_grad_(depth >= len(groups) - kept)
 
 
 def set_modes(network: nn.Module) -> None:

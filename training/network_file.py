@@ -1,11 +1,11 @@
-"""A trained network in one file: weights, classes and the settings that rebuild it."""
+"""A trained network in one file (weights, classes, settings), and several as one."""
 
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from synthdet.errors import UsageError
 from training.config import DetectorConfig
@@ -59,3 +59,43 @@ def load_network(path: Path) -> TrainedNetwork:
     network = build_model(options, content["classes"])
     network.load_state_dict(content["state_dict"])
     return TrainedNetwork(network.eval(), content["classes"], config)
+
+
+def fold_folder(run: Path, fold: int) -> Path:
+    """Where one of several folds of a run writes."""
+    return run / f"fold_{fold}"
+
+
+def network_files(run: Path, config: DetectorConfig) -> list[Path]:
+    """The networks of a run, one for each fold.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    name = f"{config.run_name}_{config.phases[-1].name}_model.pth"
+    folders = [run]
+    if config.folds > 1:
+        folders = [fold_folder(run, fold) for fold in range(config.folds)]
+    for folder in folders:
+        if not (folder / name).exists():
+            raise UsageError(f"{folder / name} does not exist: train the run to the end first")
+    return [folder / name for folder in folders]
+
+
+class Average(nn.Module):
+    """The deployed outputs of several networks, averaged: an ensemble of folds as one graph."""
+
+    def __init__(self, networks: list[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.task: str = networks[0].task
+        self.outputs: tuple[str, ...] = networks[0].outputs
+
+    def deployed(self, images: Tensor) -> tuple[Tensor, ...]:
+        """uint8 NxHxWx3 RGB -> one float32 tensor for each of ``outputs``."""
+        answers = [network.deployed(images) for network in self.networks]
+        if len(answers) == 1:
+            return tuple(answers[0])
+        return tuple(torch.stack(same).mean(dim=0) for same in zip(*answers, strict=True))
+
+    forward = deployed  # what the exporter calls

@@ -21,6 +21,7 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lightning as L
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -41,11 +42,12 @@ from training.config import (
     save_config,
 )
 from training.data.made_up import make_up
-from training.data.module import DetectorData, Tables, epoch_size, read_tables
+from training.data.manifest import manifest_hash
+from training.data.module import DetectorData, Tables, epoch_size, read_pictures, read_tables
 from training.export import export_run
 from training.models import build_model
 from training.module import DetectorModule
-from training.network_file import load_network, save_network
+from training.network_file import fold_folder, load_network, save_network
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,8 +75,13 @@ def train(config: DetectorConfig, resume: bool = False) -> Path:
         UsageError: the run cannot start, or there is nothing to resume.
     """
     _open_folder(config, resume)
+    if config.folds == 1:
+        train_fold(config, 0, config.folder)
+        return config.folder
     for fold in range(config.folds):
-        train_fold(config, fold, config.folder if config.folds == 1 else fold_folder(config, fold))
+        train_fold(config, fold, fold_folder(config.folder, fold))
+    if is_first_device():
+        write_results(pool_folds(config), config, config.folder)
     return config.folder
 
 
@@ -82,17 +89,12 @@ def smoke(config: DetectorConfig) -> Path:
     """Every stage of the recipe, export included, on a few made-up pictures, from scratch."""
     shutil.rmtree(config.folder, ignore_errors=True)
     pictures = config.folder.parent / f"{config.run_name}_data"
-    sources = config.data.allowed_sources or ["camera", "generator"]
+    sources = config.data.allowed_sources or ("camera", "generator")
     manifest = make_up(pictures, sources)
     data = config.data.model_copy(update={"sets": [SetConfig(path=str(manifest))]})
     folder = train(config.model_copy(update={"data": data}))
     export_run(folder, folder / "weights", pictures)
     return folder
-
-
-def fold_folder(config: DetectorConfig, fold: int) -> Path:
-    """Where one of several folds writes."""
-    return config.folder / f"fold_{fold}"
 
 
 def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
@@ -110,13 +112,17 @@ def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
     network = build_model(config.model, tables.classes)
     for phase in config.phases:
         file = folder / f"{config.run_name}_{phase.name}_model.pth"
-        if not file.exists():
-            train_phase(network, phase, tables, config, folder)
+        if file.exists():
+            network.load_state_dict(load_network(file).network.state_dict())
+            continue
+        train_phase(network, phase, tables, config, folder)
+        if is_first_device():
             save_network(network, tables.classes, config, file)
-        network = load_network(file).network
-    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
-        return
-    write_results(network, tables, config, folder)
+    if is_first_device():
+        predictions = evaluation.predict_tables(network, tables, config)
+        write_results(predictions, config, folder)
+        logs = [folder / phase.name / "csv" / "metrics.csv" for phase in config.phases]
+        evaluation.plot_loss(logs, folder / "loss.png")
 
 
 def train_phase(
@@ -204,9 +210,19 @@ class EpochLine(Callback):
             print(f"{epoch}: {', '.join(figures)}", file=sys.stderr)
 
 
-def write_results(network: nn.Module, tables: Tables, config: DetectorConfig, folder: Path) -> None:
-    """Judge the finished network and write predictions, figures and plots."""
-    predictions = evaluation.predict_tables(network, tables, config)
+def pool_folds(config: DetectorConfig) -> pd.DataFrame:
+    """What every fold said of the pictures it did not learn from; held-out ones get the average."""
+    parts = [
+        pd.read_csv(fold_folder(config.folder, fold) / "predictions.csv", keep_default_na=False)
+        for fold in range(config.folds)
+    ]
+    pooled = pd.concat(parts, ignore_index=True)
+    same = [name for name in pooled.columns if name != "logit"]
+    return pooled.groupby(same, sort=False)["logit"].mean().reset_index()
+
+
+def write_results(predictions: pd.DataFrame, config: DetectorConfig, folder: Path) -> None:
+    """Write predictions, probabilities, figures and the ROC of a finished network or ensemble."""
     predictions.to_csv(folder / "predictions.csv", index=False)
     condition = config.data.conditions[0]
     judged = predictions[predictions["judged_as"] == "val"]
@@ -217,13 +233,16 @@ def write_results(network: nn.Module, tables: Tables, config: DetectorConfig, fo
         folder / f"{config.run_name}_val_probs.csv",
     )
     evaluation.plot_roc(predictions, folder / "roc.png")
-    logs = [folder / phase.name / "csv" / "metrics.csv" for phase in config.phases]
-    evaluation.plot_loss(logs, folder / "loss.png")
     figures = evaluation.summarise(predictions)
     figures["f1_threshold"] = evaluation.f1_threshold(predictions, condition)
-    figures["manifest_sha256"] = tables.sha256
+    figures["manifest_sha256"] = manifest_hash(read_pictures(config.data))
     figures["commit"] = git_commit()
     evaluation.write_json(figures, folder / "metrics.json")
+
+
+def is_first_device() -> bool:
+    """Whether this process is the one that writes results."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def git_commit() -> str:

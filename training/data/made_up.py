@@ -1,5 +1,6 @@
 """A few made-up pictures in the layout of a real data set, for smoke runs and tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,10 @@ from PIL import Image as Pillow
 
 from synthdet.views import Image
 
-_SPLITS = {"train": 4, "val": 8}  # pictures of each source and class
+_SPLITS = {"train": 8, "val": 16}  # pictures of each class
 
 
-def make_up(folder: Path, sources: list[str], size: int = 240) -> Path:
+def make_up(folder: Path, sources: Sequence[str], size: int = 240) -> Path:
     """Write real and "fake" pictures of every source, and return the path of their manifest.
 
     Both are blobs under noise. Fakes are brighter, and were doubled in size without a filter, so
@@ -22,7 +23,7 @@ def make_up(folder: Path, sources: list[str], size: int = 240) -> Path:
     for split, count in _SPLITS.items():
         for label, name in enumerate(("0_real", "1_fake")):
             (folder / split / name).mkdir(parents=True, exist_ok=True)
-            for number in range(count * len(sources)):
+            for number in range(count):
                 source = sources[number % len(sources)]
                 path = Path(split, name, f"{source}_{number}.jpg")
                 Pillow.fromarray(_picture(label, size, [label, number, count])).save(

@@ -1,5 +1,6 @@
 """The pictures of a run: which train, which judge, which were held out, and their classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,9 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 from synthdet.errors import UsageError
-from synthdet.views import InputSpec
 from training.config import DataConfig, DetectorConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate, one_thread
-from training.data.manifest import fold_of, manifest_hash, read_set
+from training.data.manifest import fold_of, read_set
 from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
 
 UNKNOWN_FAKE = "unknown fake"
@@ -27,14 +27,12 @@ class Tables:
         judge: pictures that choose the best weights and are reported as validation.
         holdout: pictures of the families that were held out, of all splits.
         classes: "real", then the kinds of fake that the network tells apart.
-        sha256: of the table of all three.
     """
 
     train: pd.DataFrame
     judge: pd.DataFrame
     holdout: pd.DataFrame
     classes: list[str]
-    sha256: str
 
 
 def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
@@ -45,13 +43,7 @@ def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
     Raises:
         UsageError: sets that cannot be read, forbidden sources, or a class without pictures.
     """
-    pictures = pd.concat(
-        [
-            read_set(Path(one.path), one.reader, one.source).assign(set=one.path)
-            for one in data.sets
-        ],
-        ignore_index=True,
-    )
+    pictures = read_pictures(data)
     _refuse_forbidden(pictures, data.allowed_sources)
     held_out = _held_out(pictures, data.holdout_families)
     train, judge = _share_out(pictures[~held_out], data.validation, folds, fold)
@@ -64,8 +56,15 @@ def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
         judge=judge.reset_index(drop=True),
         holdout=pictures[held_out].reset_index(drop=True),
         classes=classes,
-        sha256=manifest_hash(pictures),
     )
+
+
+def read_pictures(data: DataConfig) -> pd.DataFrame:
+    """All data sets of a run in one table; the column ``set`` tells them apart."""
+    tables = [
+        read_set(Path(one.path), one.reader, one.source).assign(set=one.path) for one in data.sets
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 class DetectorData(L.LightningDataModule):
@@ -103,12 +102,15 @@ class DetectorData(L.LightningDataModule):
         judge = sample_rows(self.tables.judge, config.data.validation_pictures)
         judge = judge.iloc[self.trainer.global_rank :: self.trainer.world_size]
         self.judged = judge
-        return judging_loader(judge["path"].to_list(), config.views.spec(), config)
+        return judging_loader(judge["path"].to_list(), config, config.data.conditions)
 
 
-def judging_loader(paths: list[str], spec: InputSpec, config: DetectorConfig) -> DataLoader:
-    """Pictures -> batches of all their views under every condition of the run, in order."""
-    pictures = JudgingSet(paths, spec, list(config.data.conditions))
+def judging_loader(
+    paths: list[str], config: DetectorConfig, conditions: Sequence[str]
+) -> DataLoader:
+    """Pictures -> batches of all their views under every condition, in order."""
+    spec = config.views.spec()
+    pictures = JudgingSet(paths, spec, list(conditions))
     return DataLoader(
         pictures,
         batch_size=max(1, config.machine.batch_size // spec.max_views),
