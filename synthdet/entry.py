@@ -57,9 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
         help="Run the model on this device. The default, auto, takes a GPU where there is one. "
         "Without one, the run goes on on the CPU and says so.")
-    add("--budget", metavar="SECONDS", type=_budget, default="default",
-        help="Finish within SECONDS of the start, writing included, or 'none'. By default 0.68 "
-        "seconds an image, and at least 120.")
+    add("--budget", metavar="SECONDS", type=_budget, default="auto",
+        help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
+        "default, auto, grants 0.68 seconds an image, and at least 120.")
     add("--resume", action="store_true",
         help="Continue an interrupted run with the same input, weights and options.")
     add("--report", metavar="FILE", type=Path,
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,
-        budget=default_budget(len(manifest.rows)) if args.budget == "default" else args.budget,
+        budget=default_budget(len(manifest.rows)) if args.budget == "auto" else args.budget,
         resume=args.resume,
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,
@@ -210,5 +210,7 @@ def _positive_float(text: str) -> float:
     return value
 
 
-def _budget(text: str) -> float | None:
-    return None if text == "none" else _positive_float(text)
+def _budget(text: str) -> float | str | None:
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    return _positive_float(text)

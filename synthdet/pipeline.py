@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,7 @@ class _Run:
         self.outcome = Outcome([], config)
         self.journal = Journal(journal_path, _journal_key(manifest, config, options))
         self._answers: list[Answer | None] = [None] * len(self.rows)
+        self._done = 0
         self._interrupted = interrupted or threading.Event()
         self._show = warn
         self._clock = clock
@@ -171,12 +173,9 @@ class _Run:
 
     def execute(self) -> None:
         """Compute what can be computed in time, and answer the rest with the prior."""
-        batches, why_new = self.journal.start(self.options.resume)
-        if why_new:
-            self._warn(f"starting anew: {why_new}")
         try:
             if self.rows:
-                self._compute(batches)
+                self._compute()
         except _StoppedError as stop:
             self.outcome.ended = str(stop)
         self.outcome.dropped = [asdict(drop) for drop in self.governor.dropped]
@@ -185,7 +184,7 @@ class _Run:
             for answer in self._answers
         ]
 
-    def _compute(self, finished: dict[int, list[Answer]]) -> None:
+    def _compute(self) -> None:
         opened = self._clock()
         prepare = partial(views_of, spec=self.outcome.config.input)
         workers = min(self.options.workers or available_cpus(), len(self.rows))
@@ -200,7 +199,7 @@ class _Run:
                 detector = self._wait(loading)
                 self._note_model(detector)
                 self._spend("start", opened)
-                self._score_all(detector, pool, model_thread, finished)
+                self._score_all(detector, pool, model_thread, self._open_journal())
             finally:
                 self.outcome.abandoned = not model_thread.stop(_STOP_SECONDS)
 
@@ -210,6 +209,13 @@ class _Run:
         self.outcome.provider = detector.model.provider
         self.outcome.batch_size = detector.model.batch_limit
 
+    def _open_journal(self) -> dict[int, list[Answer]]:
+        """Finished batches of an earlier run. Only now, so that a start that fails loses none."""
+        finished, why_new = self.journal.start(self.options.resume)
+        if why_new:
+            self._warn(f"starting anew: {why_new}")
+        return finished
+
     def _score_all(
         self,
         detector: Detector,
@@ -218,7 +224,8 @@ class _Run:
         finished: dict[int, list[Answer]],
     ) -> None:
         todo = self._take_finished(finished)
-        self.governor.begin(self.outcome.resumed)
+        self._done = self.outcome.resumed
+        self.governor.begin(self._done)
         bar = tqdm(
             total=len(self.rows),
             initial=self.outcome.resumed,
@@ -227,13 +234,15 @@ class _Run:
         )
         running: tuple[range, Future[list[Answer]]] | None = None
         with bar:
-            for batch, seen in self._decoded(todo, pool):
+            try:
+                for batch, seen in self._decoded(todo, pool):
+                    if running:
+                        self._finish(*running, bar)
+                    full = self.governor.keeps(EXTRA_VIEWS)
+                    running = batch, model_thread.submit(self._answer, detector, seen, full)
+            finally:  # also where the run stops while the next batch is read
                 if running:
                     self._finish(*running, bar)
-                full = self.governor.keeps(EXTRA_VIEWS)
-                running = batch, model_thread.submit(self._answer, detector, seen, full)
-            if running:
-                self._finish(*running, bar)
 
     def _take_finished(self, finished: dict[int, list[Answer]]) -> list[range]:
         """Enter what the journal knows; the batches that are left."""
@@ -320,7 +329,8 @@ class _Run:
         self._answers[batch.start : batch.stop] = answers
         self._keep(batch.start, answers)
         bar.update(len(batch))
-        drop = self.governor.observe(self.outcome.resumed + bar.n - bar.initial)
+        self._done += len(batch)
+        drop = self.governor.observe(self._done)
         if drop:
             self._warn(
                 f"without {drop.step} from row {drop.row} on: at this pace the run would have "
@@ -338,17 +348,15 @@ class _Run:
 
     def _wait(self, waitable: Waitable[T]) -> T:
         """The result of ``waitable``, unless the cut-off or an interrupt comes first."""
-        while True:
+        while not waitable.done():
             if self._interrupted.is_set():
                 raise _StoppedError("interrupted")
             left = self.governor.seconds_left
             if left <= 0:
                 raise _StoppedError("deadline")
-            try:
-                return waitable.result(timeout=min(left, _POLL_SECONDS))
-            except TimeoutError:
-                if waitable.done():  # its own TimeoutError, or it came just now
-                    return waitable.result(timeout=0)
+            with suppress(TimeoutError):
+                waitable.result(timeout=min(left, _POLL_SECONDS))
+        return waitable.result()
 
     def _spend(self, stage: str, since: float) -> None:
         spent = self.outcome.seconds

@@ -26,6 +26,7 @@ from tests.conftest import picture, write_detector
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "main.py"
+ROWS = 52  # of a slow run
 
 
 def start(*args: object) -> "subprocess.Popen[str]":
@@ -228,9 +229,9 @@ def test_the_answers_do_not_depend_on_workers_or_batches(
 @pytest.fixture
 def slow(tmp_path: Path, write_images: Any) -> tuple[list[object], Path]:
     """Arguments of a run that takes several seconds, and its output."""
-    weights = write_detector(tmp_path / "slow", InputSpec(32, native=1), depth=3000)
+    weights = write_detector(tmp_path / "slow", InputSpec(32, native=1), slow=True)
     output = tmp_path / "out.csv"
-    return [write_images(96), output, "--weights", weights, "--batch-size", 4], output
+    return [write_images(ROWS), output, "--weights", weights, "--batch-size", 4], output
 
 
 def journalled(output: Path) -> int:
@@ -253,11 +254,11 @@ def test_a_signal_writes_what_is_there(slow: tuple[list[object], Path], signum: 
     process.send_signal(signum)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
-    assert len(read(output)) == 97
+    assert len(read(output)) == ROWS + 1
     report = read_report(output)
     assert report["run"]["ended"] == "interrupted"
-    assert 8 <= report["counts"]["ok"] < 96
-    assert report["counts"]["ok"] + report["counts"]["interrupted"] == 96
+    assert 8 <= report["counts"]["ok"] < ROWS
+    assert report["counts"]["ok"] + report["counts"]["interrupted"] == ROWS
     assert journalled(output) > 0  # for --resume
 
 
@@ -269,7 +270,7 @@ def test_a_run_out_of_time_is_complete_before_its_deadline(
     done = run(*args, "--budget", 6)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 6.5  # the interpreter needs a moment to end
-    assert len(read(output)) == 97
+    assert len(read(output)) == ROWS + 1
     report = read_report(output)
     assert report["speed"]["wall_seconds"] <= 6
     assert report["run"]["ended"] == "deadline"
@@ -287,7 +288,7 @@ def test_killed_and_resumed_runs_end_with_the_same_bytes(
     for trial in range(kills):
         output.unlink()
         process = start(*args)
-        target = rng.randrange(1, 22)  # of 24 batches, and a moment inside the next
+        target = rng.randrange(1, 11)  # of 13 batches, and a moment inside the next
         wait_for(lambda least=target: journalled(output) >= least)  # type: ignore[misc]
         time.sleep(rng.random() * 0.1)
         process.kill()
