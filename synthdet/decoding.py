@@ -107,7 +107,8 @@ class DecodePool(Generic[T]):
         """
         task: _Task[T] = _Task(path, Future())
         self._queue.append(task)
-        self._ring()
+        if len(self._queue) == 1:  # else it waits behind one that the thread knows of
+            self._ring()
         if self._closed:
             self._give_up_queue("the decode pool is closed")
         return task.future
@@ -333,7 +334,7 @@ def _confine(memory_bytes: int) -> None:
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     # libtiff and libjpeg print a line for every oddity they meet, hundreds for a hostile file.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         _die_with_parent()

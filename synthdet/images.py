@@ -197,7 +197,7 @@ def _register_heif() -> bool:
 
 def _unidentified(file: BinaryIO) -> str:
     if _is_heif(file):
-        return "a HEIC picture: install pillow-heif to read it"
+        return "a HEIC picture that no decoder takes: is pillow-heif installed?"
     file.seek(0)
     return f"no decoder knows this kind of file, it begins with {file.read(8)!r}"
 
