@@ -62,6 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
         "default, auto, grants 0.68 seconds an image, and at least 120.")
     add("--resume", action="store_true",
         help="Continue an interrupted run with the same input, weights and options.")
+    add("--pack", metavar="CONTEST",
+        help="Also write a contest's submission beside OUTPUT: vipcup, mediaeval-a, mediaeval-b, "
+        "aaltoes or recodai. One that fails its own check is not written.")
+    add("--team", metavar="NAME", default="",
+        help="Name of the team, for contests that put it into file names.")
+    add("--run", choices=("constrained", "open"), default="open",
+        help="MediaEval's run that the submission is for. The default is %(default)s.")
     add("--report", metavar="FILE", type=Path,
         help="Write the report to FILE instead of OUTPUT.report.json.")
     add("--max-pixels", metavar="N", type=_positive_int, default=178_000_000,
@@ -93,11 +100,17 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
     folders = _weights_by_task(args.weights)
 
     from synthdet.decoding import DecodeLimits
+    from synthdet.formats.contest import Predictions
     from synthdet.formats.logits import write_logits
+    from synthdet.formats.submission import check_needs, label_threshold, pack
     from synthdet.manifest import read_manifest
     from synthdet.pipeline import Options, score
     from synthdet.run_report import make_report
 
+    threshold = 0.0
+    if args.pack:  # refused now rather than after an hour
+        check_needs(args.pack, args.team, args.masks)
+        threshold = label_threshold(args.pack, read_config(folders["detector"]).thresholds)
     manifest = read_manifest(args.input)
     options = Options(
         weights=folders["detector"],
@@ -112,8 +125,11 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
     journal_path = args.output.with_name(f"{args.output.name}.journal")
     outcome, journal = score(manifest, journal_path, options, started, interrupted)
 
-    names = [row.name for row in manifest.rows]
-    write_logits(args.output, names, [answer.logit for answer in outcome.answers])
+    logits = [answer.logit for answer in outcome.answers]
+    write_logits(args.output, [row.name for row in manifest.rows], logits)
+    if args.pack:
+        predictions = Predictions(manifest.rows, logits, args.team, args.run, threshold)
+        pack(args.pack, predictions, args.output.parent)
     report = make_report(manifest, options, outcome, time.monotonic() - started)
     _write_report(_report_path(args), report)
     if outcome.ended == "complete":

@@ -120,6 +120,21 @@ def test_quiet_says_nothing(tmp_path: Path, detector_folder: Path, write_images:
     assert not (tmp_path / "o.csv.report.json").exists()
 
 
+def test_a_submission_is_packed_in_the_same_run(tmp_path: Path, write_images: Any) -> None:
+    weights = write_detector(tmp_path / "w", thresholds={"f1": 0.5})
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run(write_images(3), out / "logits.csv", "--weights", weights,
+               "--pack", "mediaeval-a", "--team", "us", "--run", "constrained")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = read(out / "us_constrained.csv")
+    assert rows[0] == ["image_id", "prob", "label", "threshold"]
+    assert [row[0] for row in rows[1:]] == ["0000.jpg", "0001.jpg", "0002.jpg"]
+    assert (out / "us_constrained.zip").exists()
+    for row, (_, logit) in zip(rows[1:], read(out / "logits.csv")[1:], strict=True):
+        assert row[2] == str(int(float(logit) >= 0.5))
+
+
 def test_help_is_written_in_sentences() -> None:
     done = run("--help")
     assert done.returncode == 0
@@ -156,6 +171,13 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--workers", "1.5"], "whole number"),
         (["in.csv", "out.csv", "--provider", "tpu"], "invalid choice"),
         (["in.csv"], "required"),
+        (["in.csv", "out.csv", "--weights", "fine", "--pack", "olympics"], "expected one of"),
+        (["in.csv", "out.csv", "--weights", "fine", "--pack", "mediaeval-a"], "--team"),
+        (
+            ["in.csv", "out.csv", "--weights", "fine", "--pack", "mediaeval-a", "--team", "us"],
+            "no threshold 'f1'",
+        ),
+        (["in.csv", "out.csv", "--weights", "fine", "--pack", "aaltoes"], "wants masks"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(

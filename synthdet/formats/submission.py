@@ -71,8 +71,8 @@ def pack(contest: str, predictions: Predictions, folder: Path) -> list[Path]:
         InputError: not one mask is there, or a mask cannot be used.
         OutputError: the submission has faults, or cannot be written.
     """
+    check_needs(contest, predictions.team, predictions.masks)
     chosen = find_contest(contest)
-    _check_needs(contest, chosen, predictions)
     if chosen.needs_masks:
         warn_of_missing_masks(predictions)
     try:
@@ -125,6 +125,22 @@ def label_threshold(contest: str, thresholds: Mapping[str, float]) -> float:
     return thresholds[name]
 
 
+def check_needs(contest: str, team: str, masks: Path | None) -> None:
+    """Refuse early what `pack` would refuse after the work is done.
+
+    Raises:
+        UsageError: no such contest; no team name or masks folder for one that needs them.
+    """
+    chosen = find_contest(contest)
+    if chosen.needs_team and not _TEAM.fullmatch(team):
+        raise UsageError(
+            f"the team is called {team!r}, expected letters, digits, '_' and '-', "
+            f"for {contest} puts it into file names: give it with --team"
+        )
+    if chosen.needs_masks and masks is None:
+        raise UsageError(f"{contest} wants masks, found none: give their folder with --masks")
+
+
 def find_contest(name: str) -> Contest:
     """A contest by name.
 
@@ -134,16 +150,6 @@ def find_contest(name: str) -> Contest:
     if name not in CONTESTS:
         raise UsageError(f"no contest is called {name!r}, expected one of {', '.join(CONTESTS)}")
     return CONTESTS[name]
-
-
-def _check_needs(name: str, contest: Contest, predictions: Predictions) -> None:
-    if contest.needs_team and not _TEAM.fullmatch(predictions.team):
-        raise UsageError(
-            f"the team is called {predictions.team!r}, expected letters, digits, '_' and '-', "
-            f"for {name} puts it into file names: give it with --team"
-        )
-    if contest.needs_masks and predictions.masks is None:
-        raise UsageError(f"{name} wants masks, found none: give their folder with --masks")
 
 
 def _refuse_faults(contest: str, files: Sequence[Path], rows: Sequence[Row]) -> None:
