@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from synthdet import images
 from synthdet.errors import ImageError
@@ -143,6 +143,14 @@ def test_an_orientation_that_does_not_exist_is_none(load: Any, nonsense: int) ->
 def test_a_broken_exif_block_costs_nothing(load: Any, block: bytes) -> None:
     loaded = load(encode(picture(4), "JPEG", exif=block))
     assert (loaded.pixels.shape, loaded.orientation, loaded.notes) == ((40, 48, 3), 1, ())
+
+
+def test_an_exif_block_that_is_no_exif_costs_nothing(load: Any) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", "\nexif\n 4\nno hexadecimal")
+    loaded = load(encode(LETTERS, "PNG", pnginfo=text))
+    np.testing.assert_array_equal(loaded.pixels, LETTERS)
+    assert (loaded.orientation, loaded.notes) == (1, ())
 
 
 # ---- colour modes
