@@ -5,7 +5,6 @@
 The output has the input's rows in the input's order, each with a logit; > 0 means synthetic.
 """
 
-# Decode workers import this file again, so it imports only what is light.
 import os
 import sys
 import time

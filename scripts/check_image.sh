@@ -86,7 +86,7 @@ with open("/output/out.csv", newline="") as stream:
     answered = list(csv.DictReader(stream))
 assert [row["filename"] for row in answered] == asked, answered
 assert all(math.isfinite(float(row["logit"])) for row in answered), answered
-with open("/output/out.report.json") as stream:
+with open("/output/out.csv.report.json") as stream:
     report = json.load(stream)
 assert [row["filename"] for row in report["fallbacks"]] == ["odd/broken.jpg"], report["fallbacks"]
 print(f"{len(asked)} rows in order, all finite; only odd/broken.jpg fell back;",

@@ -1,6 +1,6 @@
 """The contest entry's command line: arguments in, output and report out."""
 
-# Decode workers import this file again, so what is heavy is imported inside `run`.
+# What is heavy is imported inside `run`, so that --help and refusals come at once.
 import argparse
 import json
 import math

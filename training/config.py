@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from synthdet.errors import WeightsError
 from synthdet.views import InputSpec
 from training.data.augment import AugmentConfig
 from training.models import parse_options
@@ -87,6 +88,14 @@ class ViewConfig(Strict):
     reduced: int = 0
     reduced_weight: float = 0.5
     train_reduced: Share = 0.0
+
+    @model_validator(mode="after")
+    def _is_spec(self) -> "ViewConfig":
+        try:
+            self.spec()
+        except WeightsError as error:
+            raise ValueError(str(error).partition(":")[0]) from error
+        return self
 
     def spec(self) -> InputSpec:
         """The `InputSpec` that the exported model carries."""

@@ -11,7 +11,6 @@ its source, so that whatever holds out the real picture holds out its fake as we
 import csv
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +22,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from tqdm import tqdm
 
 from synthdet.errors import ImageError, UsageError
+from synthdet.evaluation.labelled import picture_id
 from synthdet.images import load_image
 from training.data.generators import Pixels, regenerate
 from training.data.generators.base import Generator
@@ -36,8 +36,8 @@ class Source:
 
     Attributes:
         path: where it lies.
-        origin: the same as seen from the folder or manifest that named it.
-        split, family, view, group: as in the manifest.
+        origin: its path below the data set's folder.
+        split, family, view, group: see `training.data.manifest`.
     """
 
     path: Path
@@ -91,7 +91,6 @@ class Recipe:
 def read_sources(
     images: Path,
     reader: str = "manifest",
-    group: str | None = None,
     where: Mapping[str, str] | None = None,
 ) -> list[Source]:
     """The real pictures of a data set, sorted by name.
@@ -100,7 +99,6 @@ def read_sources(
         images: what the reader wants.
         reader: a key of `training.data.manifest.READERS`, or ``pictures`` for a folder with
             nothing but real pictures, which then count as ``train``.
-        group: as in `training.data.manifest.read_set`.
         where: column of the manifest -> value that a row must have.
 
     Raises:
@@ -109,7 +107,7 @@ def read_sources(
     if reader == "pictures":
         sources = _from_folder(images)
     else:
-        sources = _from_table(images, reader, group, where or {})
+        sources = _from_table(images, reader, where or {})
     if not sources:
         raise UsageError(f"{images} has no real picture that matches: see --reader and --where")
     return sorted(sources, key=lambda source: source.origin)
@@ -119,30 +117,20 @@ def _from_folder(folder: Path) -> list[Source]:
     paths = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     names = [path.relative_to(folder).as_posix() for path in paths]
     return [
-        Source(path, name, "train", folder.name, "", name)
+        Source(path, name, "train", folder.name, "", picture_id(name))
         for path, name in zip(paths, names, strict=True)
     ]
 
 
-def _from_table(
-    images: Path, reader: str, group: str | None, where: Mapping[str, str]
-) -> list[Source]:
-    table = read_set(images, reader, group=group)
+def _from_table(images: Path, reader: str, where: Mapping[str, str]) -> list[Source]:
+    table = read_set(images, reader)
     table = table[table["label"] == 0]
     for column, value in where.items():
         if column not in COLUMNS:
             raise UsageError(f"--where: no column {column!r}, {suggest(column, COLUMNS)}")
         table = table[table[column] == value]
-    root = images if images.is_dir() else images.parent
     return [
-        Source(
-            path=Path(row.path),
-            origin=Path(os.path.relpath(row.path, root)).as_posix(),
-            split=row.split,
-            family=row.family,
-            view=row.view,
-            group=row.group,
-        )
+        Source(Path(row.path), row.name, row.split, row.family, row.view, row.group)
         for row in table.itertuples()
     ]
 

@@ -87,7 +87,7 @@ def _sources(args: argparse.Namespace) -> list[Source]:
     if odd:
         raise UsageError(f"--where {odd[0]} is no condition: expected COLUMN=VALUE")
     where = dict(pair.split("=", 1) for pair in args.where)
-    return read_sources(args.images, args.reader, args.group, where)[: args.limit]
+    return read_sources(args.images, args.reader, where)[: args.limit]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +150,6 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         default="manifest",
         help="How it is laid out; pictures is a folder with nothing but real ones.",
     )
-    add("--group", help="Regular expression whose (group) in a path names the photograph.")
     add(
         "--where",
         action="append",

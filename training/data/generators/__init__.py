@@ -12,6 +12,7 @@ from training.data.generators.base import Generator
 from training.data.generators.diffusers_vae import build_diffusers
 from training.data.generators.super_resolution import build_fast_srgan, build_waifu2x
 from training.data.generators.taef2 import build_taef2
+from training.schema import suggest
 
 # name -> builder, which takes what stands after --weights
 GENERATORS: dict[str, Callable[[str], Generator]] = {
@@ -35,7 +36,7 @@ def load_generator(name: str, weights: str, device: str = "cpu") -> Generator:
         WeightsError: its weights are missing or of another architecture.
     """
     if name not in GENERATORS:
-        raise UsageError(f"no generator {name!r}: expected one of {', '.join(GENERATORS)}")
+        raise UsageError(f"no generator {name!r}, {suggest(name, GENERATORS)}")
     generator = GENERATORS[name](weights).eval().requires_grad_(False)
     return generator.to(device, memory_format=torch.channels_last)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthdet.errors import UsageError, WeightsError
@@ -20,6 +21,7 @@ from training.data.generators.base import (
     load_strict,
     read_state,
 )
+from training.schema import suggest
 
 UPSAMPLINGS: dict[str, Callable[[int, int, int], nn.Module]] = {
     # (input channels, output channels, kernel) -> a module that doubles both sides
@@ -81,7 +83,11 @@ AUTOENCODERS: dict[str, AutoencoderSpec] = {
 
 
 class SmallAutoencoder(Generator):
-    """A cheap encoder on unshuffled pixels, and a decoder that enlarges step by step."""
+    """Principal components of square blocks, and a decoder that enlarges them step by step.
+
+    The traces come from the decoder. So the encoder is not learned but fitted in closed form (see
+    `fit_encoder`), which spares most of the training.
+    """
 
     def __init__(self, spec: AutoencoderSpec, name: str = "autoencoder") -> None:
         super().__init__()
@@ -89,20 +95,12 @@ class SmallAutoencoder(Generator):
         self.name = name
         self.reserved = name.startswith("reserved")
         self.multiple = spec.factor
+        self.encoder = nn.Conv2d(3, spec.latent, spec.factor, stride=spec.factor, bias=False)
+        self.encoder.requires_grad_(False)
         deepest = spec.width * spec.factor
-        self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(spec.factor),
-            _conv(3 * spec.factor**2, deepest, 3),
-            nn.SiLU(),
-            _conv(deepest, deepest, 3),
-            nn.SiLU(),
-            _conv(deepest, spec.latent, 3),
-        )
-        stages = [_stage(spec, spec.width * scale) for scale in _scales(spec.factor)]
         self.decoder = nn.Sequential(
             _conv(spec.latent, deepest, 3),
-            nn.SiLU(),
-            *stages,
+            *[_Stage(spec, spec.width * scale) for scale in _scales(spec.factor)],
             FullPrecisionConv2d(spec.width, 3, 3, padding=1),
         )
 
@@ -114,6 +112,34 @@ class SmallAutoencoder(Generator):
         """As `forward`, without the clamp that would stop gradients."""
         return self.decoder(self.encoder(pixels - 0.5)) + 0.5
 
+    @torch.no_grad()
+    def fit_encoder(self, pixels: Tensor) -> None:
+        """Take the leading principal components of the blocks of float32 Nx3xHxW in [0, 1].
+
+        Each is divided by the fourth root of its variance, half of what would whiten it, so that
+        fine detail neither drowns beside tone nor outweighs it.
+        """
+        side = self.spec.factor
+        blocks = F.unfold(pixels - 0.5, side, stride=side).transpose(1, 2).flatten(0, 1)
+        variances, components = torch.linalg.eigh(blocks.T @ blocks / len(blocks))  # ascending
+        scales = variances.clamp(min=1e-6) ** -0.25
+        leading = (components * scales).T.flip(0)[: self.spec.latent]
+        self.encoder.weight.copy_(leading.view_as(self.encoder.weight))
+
+
+class _Stage(nn.Module):
+    """Twice the sides, half the channels: 2·width -> width; then a residual convolution."""
+
+    def __init__(self, spec: AutoencoderSpec, width: int) -> None:
+        super().__init__()
+        self.up = UPSAMPLINGS[spec.upsampling](2 * width, width, spec.kernel)
+        self.norm = NORMS[spec.norm](width)
+        self.conv = _conv(width, width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(x)
+        return x + self.conv(F.silu(self.norm(x)))
+
 
 def make_spec(preset: str) -> AutoencoderSpec:
     """The preset of that name.
@@ -122,7 +148,7 @@ def make_spec(preset: str) -> AutoencoderSpec:
         UsageError: no such preset.
     """
     if preset not in AUTOENCODERS:
-        raise UsageError(f"no autoencoder {preset!r}: expected one of {', '.join(AUTOENCODERS)}")
+        raise UsageError(f"no autoencoder {preset!r}, {suggest(preset, AUTOENCODERS)}")
     return AUTOENCODERS[preset]
 
 
@@ -158,18 +184,6 @@ def build_autoencoder(weights: str) -> SmallAutoencoder:
         ) from error
     load_strict(network, state, path)
     return network
-
-
-def _stage(spec: AutoencoderSpec, width: int) -> nn.Sequential:
-    """Twice the sides, half the channels: 2·width -> width."""
-    return nn.Sequential(
-        UPSAMPLINGS[spec.upsampling](2 * width, width, spec.kernel),
-        NORMS[spec.norm](width),
-        nn.SiLU(),
-        _conv(width, width, 3),
-        NORMS[spec.norm](width),
-        nn.SiLU(),
-    )
 
 
 def _scales(factor: int) -> list[int]:

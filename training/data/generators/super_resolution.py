@@ -201,6 +201,6 @@ def _only_bin(folder: Path) -> Path:
     found = sorted(folder.glob("*.bin"))
     if len(found) != 1:
         raise WeightsError(
-            f"{folder} holds {len(found)} .bin files, expected one: give the file with --weights"
+            f"{folder} holds {len(found)} files *.bin, expected one: give the file with --weights"
         )
     return found[0]

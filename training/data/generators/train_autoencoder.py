@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from training.data.generators.autoencoder import AutoencoderSpec, SmallAutoencoder
 
+_FIT = 256  # crops that the encoder is fitted on
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -20,7 +22,7 @@ class Schedule:
     """How long and on what to train; ``crop`` in pixels, a multiple of 8."""
 
     steps: int = 1000
-    batch_size: int = 16
+    batch_size: int = 4
     crop: int = 64
     learning_rate: float = 2e-3
 
@@ -42,13 +44,15 @@ def train_autoencoder(
         seed: of weights and crops; the same seed on one thread gives the same weights.
     """
     torch.manual_seed(seed)
-    network = SmallAutoencoder(spec, name).to(memory_format=torch.channels_last).train()
-    player = _Player(network, schedule)
-    critic = _Critic(schedule) if spec.adversarial else None
     rng = np.random.default_rng(seed)
+    network = SmallAutoencoder(spec, name).train()
+    network.fit_encoder(_crops(photographs, _FIT, schedule.crop, rng))
+    network = network.to(memory_format=torch.channels_last)
+    player = _Player(network.decoder, schedule)
+    critic = _Critic(schedule) if spec.adversarial else None
     progress = tqdm(range(schedule.steps), desc=name, unit="step", disable=None)
     for _ in progress:
-        real = _crops(photographs, schedule, rng)
+        real = _crops(photographs, schedule.batch_size, schedule.crop, rng)
         fake = network.reconstruct(real)
         l1 = F.l1_loss(fake, real)
         loss = l1 + spec.sharpness * _edge_loss(fake, real)
@@ -79,7 +83,7 @@ class _Player:
 
 
 class _Critic:
-    """A discriminator of patches of 16 pixels, trained with the hinge loss."""
+    """A discriminator of patches of 18 pixels, trained with the hinge loss."""
 
     def __init__(self, schedule: Schedule, width: int = 24) -> None:
         self.network = nn.Sequential(
@@ -105,10 +109,12 @@ def _edge_loss(fake: Tensor, real: Tensor) -> Tensor:
     return sum(F.l1_loss(fake.diff(dim=axis), real.diff(dim=axis)) for axis in (-1, -2))
 
 
-def _crops(photographs: Sequence[Pixels], schedule: Schedule, rng: np.random.Generator) -> Tensor:
+def _crops(
+    photographs: Sequence[Pixels], count: int, size: int, rng: np.random.Generator
+) -> Tensor:
     """Random crops of random pictures, mirrored half the time -> float32 Nx3xSxS in [0, 1]."""
-    chosen = rng.integers(len(photographs), size=schedule.batch_size)
-    crops = np.stack([_crop(photographs[i], schedule.crop, rng) for i in chosen])
+    chosen = rng.integers(len(photographs), size=count)
+    crops = np.stack([_crop(photographs[i], size, rng) for i in chosen])
     x = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255)
     return x.contiguous(memory_format=torch.channels_last)
 
