@@ -256,7 +256,7 @@ class TestCommandLine:
         assert main(["run", *images, *options, "--out", str(out), "--where", "split=train"]) == 0
         with (out / "manifest.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
-        assert [row["origin"] for row in rows] == ["0.jpg", "1.png", "2.jpg"]
+        assert [row["origin"] for row in rows] == ["0.jpg", "2.jpg", "4.jpg"]
         assert {row["generator"] for row in rows} == {"bilinear-f4"}
         assert json.loads((out / "recipe.json").read_text())["match_jpeg"] is True
 
@@ -294,6 +294,19 @@ class TestCommandLine:
         command = ["train-autoencoder", "--images", str(folder / "manifest.csv"), "--preset"]
         assert main([*command, "nearest-f8", "--crop", "64", "--out", str(folder / "a.pt")]) == 2
         assert "crop of 64 px" in capsys.readouterr().err
+
+    def test_a_crop_that_does_not_fit_the_factor(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["train-autoencoder", "--images", str(folder / "manifest.csv"), "--preset"]
+        assert main([*command, "nearest-f8", "--crop", "20", "--out", str(folder / "a.pt")]) == 2
+        assert "expected a multiple of 8" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", ["--limit", "--batch-size", "--threads"])
+    def test_counts_start_at_one(self, capsys: pytest.CaptureFixture[str], option: str) -> None:
+        with pytest.raises(SystemExit):
+            main(["run", "--images", "a", "--generator", "b", "--weights", "c", option, "0"])
+        assert f"{option}: 0 is too small" in capsys.readouterr().err
 
     def test_runs_as_a_program_from_anywhere(self, tmp_path: Path) -> None:
         program = Path(__file__).parents[2] / "training" / "data" / "regenerate.py"

@@ -70,6 +70,10 @@ def train_command(args: argparse.Namespace) -> None:
     """Train one small autoencoder on real pictures."""
     spec = make_spec(args.preset)
     schedule = Schedule(args.steps, args.batch_size, args.crop, args.learning_rate)
+    if schedule.crop % spec.factor:
+        raise UsageError(
+            f"--crop is {schedule.crop}, expected a multiple of {spec.factor} for {args.preset}"
+        )
     photographs = [load_image(source.path).pixels for source in _sources(args)]
     large = [photo for photo in photographs if min(photo.shape[:2]) >= schedule.crop]
     if not large:
@@ -85,9 +89,18 @@ def train_command(args: argparse.Namespace) -> None:
 def _sources(args: argparse.Namespace) -> list[Source]:
     odd = [pair for pair in args.where if "=" not in pair]
     if odd:
-        raise UsageError(f"--where {odd[0]} is no condition: expected COLUMN=VALUE")
+        raise UsageError(f"--where is {odd[0]!r}, expected COLUMN=VALUE")
     where = dict(pair.split("=", 1) for pair in args.where)
-    return read_sources(args.images, args.reader, where)[: args.limit]
+    sources = read_sources(args.images, args.reader, where)
+    count = min(args.limit or len(sources), len(sources))
+    return [sources[index * len(sources) // count] for index in range(count)]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too small, expected 1 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +126,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="Store the fake of a JPEG as a JPEG with the tables of its source (else as PNG).",
     )
-    add("--batch-size", type=int, default=8, help="Pictures of one size that go in together.")
+    add("--batch-size", type=_positive, default=8, help="Pictures of one size that go in together.")
     add(
         "--precision",
         choices=("fp32", "bf16"),
@@ -130,9 +143,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     default = Schedule()
     add("--preset", required=True, help=f"One of {', '.join(AUTOENCODERS)}.")
     add("--out", type=Path, required=True, help="File for the trained autoencoder.")
-    add("--steps", type=int, default=default.steps, help="Optimisation steps.")
-    add("--batch-size", type=int, default=default.batch_size, help="Crops in a step.")
-    add("--crop", type=int, default=default.crop, help="Side of a crop in pixels; 8, 16, 24 …")
+    add("--steps", type=_positive, default=default.steps, help="Optimisation steps.")
+    add("--batch-size", type=_positive, default=default.batch_size, help="Crops in a step.")
+    add("--crop", type=_positive, default=default.crop, help="Side of a crop in pixels; 8, 16 …")
     add("--learning-rate", type=float, default=default.learning_rate, help="Its highest value.")
 
 
@@ -157,9 +170,14 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=VALUE",
         help="Use only manifest rows with this value; may be given more than once.",
     )
-    add("--limit", type=int, help="Use only this many pictures.")
+    add("--limit", type=_positive, help="Use only this many pictures, evenly spaced by name.")
     add("--seed", type=int, default=0, help="Decides all that is left to chance.")
-    add("--threads", type=int, default=1, help="CPU threads; one makes runs repeatable to the bit.")
+    add(
+        "--threads",
+        type=_positive,
+        default=1,
+        help="CPU threads; one makes runs repeatable to the bit.",
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 class Schedule:
     """How long and on what to train; ``crop`` in pixels, a multiple of 8."""
 
-    steps: int = 1000
+    steps: int = 1200
     batch_size: int = 4
     crop: int = 64
     learning_rate: float = 2e-3
