@@ -12,8 +12,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-if __package__ in (None, ""):  # run as a program: put the repository, not this folder, on the path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for synthdet
 
 import cv2
 import numpy as np

@@ -1,0 +1,66 @@
+"""What is imported is required, each where it is needed, and pinned."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+OWN = {"conftest", "main", "scripts", "synthdet", "tests", "training"}
+OPTIONAL = {"diffusers", "pillow_heif"}  # imported where found, with a sentence where not
+DISTRIBUTIONS = packages_distributions()
+
+
+def required(name: str) -> set[str]:
+    """Names in a requirements file, and in the ones it takes in, all in lower case."""
+    names: set[str] = set()
+    for line in (ROOT / name).read_text().splitlines():
+        requirement = line.partition("#")[0].strip()
+        if requirement.startswith("-r "):
+            names |= required(requirement.removeprefix("-r "))
+        elif requirement:
+            pin = re.fullmatch(r"([\w-]+)==[\w.]+", requirement)
+            assert pin, f"{name} does not pin {requirement}"
+            names.add(pin[1].lower())
+    return names
+
+
+def missing(paths: Iterable[Path], *requirements: str) -> set[str]:
+    """Imported packages whose distribution stands in none of the files."""
+    found = {root for path in paths for root in imported(path)}
+    known = set().union(*map(required, requirements))
+    others = found - sys.stdlib_module_names - OWN - OPTIONAL
+    return {root for root in others if not known & {n.lower() for n in DISTRIBUTIONS.get(root, [])}}
+
+
+def imported(path: Path) -> set[str]:
+    """First parts of the names of all modules imported anywhere in a file."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_run_time_needs_requirements_txt_alone() -> None:
+    paths = [ROOT / "main.py", *(ROOT / "synthdet").rglob("*.py")]
+    paths += [*(ROOT / "scripts").glob("*.py")]
+    assert missing(paths, "requirements.txt") == set()
+
+
+def test_training_and_tests_need_what_make_test_installs() -> None:
+    paths = [*(ROOT / "training").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    assert missing(paths, "requirements-train.txt", "requirements-dev.txt") == set()
+
+
+def test_a_package_that_is_not_required_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f():\n    from torch.nn import Linear\n    import numpy\n")
+    assert missing([tmp_path / "a.py"], "requirements.txt") == {"torch"}
+
+
+def test_the_gpu_libraries_are_pinned_below_the_first_that_drops_old_cards() -> None:
+    assert "nvidia-cudnn-cu12" in required("requirements-cuda.txt")
+    version = re.search(r"cudnn-cu12==9\.(\d+)\.", (ROOT / "requirements-cuda.txt").read_text())
+    assert version
+    assert int(version[1]) < 11
