@@ -200,6 +200,7 @@ class _Run:
                 self._note_model(detector)
                 self._spend("start", opened)
                 self._score_all(detector, pool, model_thread, self._open_journal())
+                self.outcome.provider = detector.model.provider  # a GPU may have been given up
             finally:
                 self.outcome.abandoned = not model_thread.stop(_STOP_SECONDS)
 

@@ -18,7 +18,7 @@ Warn = Callable[[str], None]
 
 GPU_MEMORY_LIMIT = 14 * 2**30  # bytes; the contest's card has 16 GB, and CUDA itself needs some
 BATCH_SIZES = {"cuda": 64, "cpu": 16}  # a CPU gains nothing beyond; a GPU is full from here on
-_CUDA = "CUDAExecutionProvider"
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate memory",
@@ -38,7 +38,7 @@ class OnnxModel:
 
     Attributes:
         config: the weights folder's description.
-        provider: "cuda" or "cpu", the one that really runs.
+        provider: "cuda" or "cpu", the one that really runs; a GPU that fails is given up.
         batch_limit: most pictures run at once; halved whenever the device runs out of memory.
     """
 
@@ -47,12 +47,14 @@ class OnnxModel:
         session: ort.InferenceSession,
         config: WeightsConfig,
         provider: str,
+        open_on_cpu: Callable[[], ort.InferenceSession],
         warn: Warn = warn_on_stderr,
     ) -> None:
         self.config = config
         self.provider = provider
         self.batch_limit = BATCH_SIZES[provider]
         self._session = session
+        self._open_on_cpu = open_on_cpu
         self._warn = warn
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in session.get_outputs()]
@@ -81,22 +83,27 @@ class OnnxModel:
         """
         config = read_config(folder, task)
         verify_files(folder, config)
-        asked_cuda = provider == "cuda" or (provider == "auto" and gpu_present())
-        session = _open(folder / "model.onnx", asked_cuda, threads or available_cpus(), warn)
-        # get_available_providers() lists CUDA on machines without a GPU; the session knows.
-        runs = "cuda" if _CUDA in session.get_providers() else "cpu"
-        if asked_cuda and runs == "cpu":
-            warn("CUDA was asked for but does not run here; scoring on the CPU, which is slower")
-        return cls(session, config, runs, warn)
+        threads = threads or available_cpus()
+
+        def open_on_cpu() -> ort.InferenceSession:
+            return _open_on_cpu(folder / "model.onnx", threads)
+
+        session = None
+        if provider == "cuda" or (provider == "auto" and gpu_present()):
+            session = _open_on_cuda(folder / "model.onnx", threads, warn)
+        if session is None:
+            return cls(open_on_cpu(), config, "cpu", open_on_cpu, warn)
+        return cls(session, config, "cuda", open_on_cpu, warn)
 
     def run(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """uint8 NxHxWx3, N at least 1 -> the graph's outputs by name, each float32 Nx….
 
         Runs at most ``batch_limit`` pictures at once. When the device is out of memory the limit
-        is halved and the work goes on; the smaller limit stays.
+        is halved and the work goes on; the smaller limit stays. A GPU that cannot take a single
+        picture, or fails in another way, is given up for the CPU.
 
         Raises:
-            MemoryError: a single picture does not fit.
+            Exception: whatever the runtime raises on the CPU.
         """
         parts: list[list[npt.NDArray[Any]]] = []
         start = 0
@@ -104,8 +111,8 @@ class OnnxModel:
             batch = images[start : start + self.batch_limit]
             try:
                 parts.append(self._session.run(self._outputs, {self._input: batch}))
-            except Exception as error:
-                self._halve_or_raise(len(batch), error)
+            except Exception as error:  # the runtime raises a dozen types of its own
+                self._adapt(len(batch), error)
                 continue
             start += len(batch)
         columns = zip(*parts, strict=True)
@@ -114,31 +121,44 @@ class OnnxModel:
             for name, column in zip(self._outputs, columns, strict=True)
         }
 
-    def _halve_or_raise(self, batch: int, error: Exception) -> None:
+    def _adapt(self, batch: int, error: Exception) -> None:
+        """Make the next try smaller, or move it to the CPU; raise where neither is left."""
         # The runtime has no exception type of its own for this; the message must tell.
-        if not any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+        no_memory = any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
+        if no_memory and batch > 1:
+            self.batch_limit = batch // 2
+            self._warn(f"out of memory at {batch} pictures; going on with {batch // 2} at once")
+        elif self.provider == "cuda":
+            self._warn(f"CUDA failed ({_first_line(error)}); going on on the CPU, which is slower")
+            self._session, self.provider = self._open_on_cpu(), "cpu"
+        else:
             raise error
-        if batch == 1:
-            raise MemoryError("the device has not enough memory for one picture") from error
-        self.batch_limit = batch // 2
-        self._warn(f"out of memory at {batch} pictures; going on with {self.batch_limit} at once")
 
 
-def _open(path: Path, cuda: bool, threads: int, warn: Warn) -> ort.InferenceSession:
-    if cuda:
-        try:
-            ort.preload_dlls()  # finds the CUDA and cuDNN wheels beside this package
-            limits = {
-                "gpu_mem_limit": GPU_MEMORY_LIMIT,
-                "arena_extend_strategy": "kSameAsRequested",
-                "cudnn_conv_algo_search": "HEURISTIC",
-            }
-            providers = [(_CUDA, limits), "CPUExecutionProvider"]
-            return ort.InferenceSession(path, _options(threads), providers=providers)
-        except Exception as error:  # a broken driver must not cost the run
-            warn(f"CUDA failed to start ({_first_line(error)})")
+def _open_on_cuda(path: Path, threads: int, warn: Warn) -> ort.InferenceSession | None:
+    """A session that runs on CUDA, or None and a warning that says why not."""
+    limits = {
+        "gpu_mem_limit": GPU_MEMORY_LIMIT,
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    providers = [(_CUDA, limits), _CPU]
+    why = "the runtime left it out"
     try:
-        return ort.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+        ort.preload_dlls()  # finds the CUDA and cuDNN wheels beside this package
+        session = ort.InferenceSession(path, _options(threads), providers=providers)
+        # get_available_providers() lists CUDA on machines without a GPU; the session knows.
+        if _CUDA in session.get_providers():
+            return session
+    except Exception as error:  # a broken driver must not cost the run
+        why = _first_line(error)
+    warn(f"CUDA does not run here ({why}); scoring on the CPU, which is slower")
+    return None
+
+
+def _open_on_cpu(path: Path, threads: int) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(path, _options(threads), providers=[_CPU])
     except Exception as error:  # the runtime raises a dozen types of its own
         raise WeightsError(
             f"{path} cannot be loaded ({_first_line(error)}): expected an ONNX graph that "

@@ -97,12 +97,12 @@ def plot_roc(predictions: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def plot_loss(logs: list[Path], path: Path) -> None:
-    """Training loss and validation figures of all phases as PNG, from their CSV logs."""
+def plot_loss(phases: list[Path], path: Path) -> None:
+    """Training loss and validation figures of all phases, one after another, as PNG."""
     figure, axes = _axes("step", "loss, or figure")
     start = 0
-    for log in logs:
-        table = pd.read_csv(log)
+    for phase in phases:
+        table = _read_logs(phase)
         for number, column in enumerate(sorted(table.columns.difference(["step", "epoch"]))):
             drawn = table[["step", column]].dropna()
             label = column if start == 0 else None
@@ -110,6 +110,12 @@ def plot_loss(logs: list[Path], path: Path) -> None:
         start += int(table["step"].max()) + 1
     axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def _read_logs(phase: Path) -> pd.DataFrame:
+    """The CSV logs of a phase; a resumed run has one more for each start, and the last one holds."""
+    parts = [pd.read_csv(log) for log in sorted(phase.glob("csv/version_*/metrics.csv"))]
+    return pd.concat(parts).groupby("step").last().reset_index()
 
 
 def write_json(figures: Figures, path: Path) -> None:

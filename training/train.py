@@ -14,6 +14,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,6 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         config = load_config(options.config, options.settings, options.smoke)
         if options.smoke:
@@ -121,14 +121,15 @@ def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
     if is_first_device():
         predictions = evaluation.predict_tables(network, tables, config)
         write_results(predictions, config, folder)
-        logs = [folder / phase.name / "csv" / "metrics.csv" for phase in config.phases]
-        evaluation.plot_loss(logs, folder / "loss.png")
+        phases = [folder / phase.name for phase in config.phases]
+        evaluation.plot_loss(phases, folder / "loss.png")
 
 
 def train_phase(
     network: nn.Module, phase: PhaseConfig, tables: Tables, config: DetectorConfig, folder: Path
 ) -> None:
     """Train one phase, from its last checkpoint if there is one; leave the best weights in it."""
+    _quiet_lightning()
     # Channels last is a third faster on CPUs, and what tensor cores want.
     network.train().to(memory_format=torch.channels_last)
     checkpoints = folder / phase.name / "checkpoints"
@@ -158,7 +159,7 @@ def make_trainer(config: DetectorConfig, phase: PhaseConfig, folder: Path) -> L.
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # BalancedSampler shares out the draws itself
         log_every_n_steps=1,
-        logger=[CSVLogger(folder, "csv", ""), TensorBoardLogger(folder, "tensorboard", "")],
+        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard", "")],
         callbacks=make_callbacks(config, folder / "checkpoints"),
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
@@ -253,6 +254,18 @@ def git_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
+
+
+def _quiet_lightning() -> None:
+    """Silence what Lightning says at every start and nobody can act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "Found .* module.* in eval mode",  # frozen backbones are meant to be
+        "Checkpoint directory .* exists",  # so that a run can resume
+        ".*does not have many workers",  # the recipe says how many
+        ".*treespec, LeafSpec.*",  # Lightning 2.6 on torch 2.15; harmless
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def _open_folder(config: DetectorConfig, resume: bool) -> None:

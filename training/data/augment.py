@@ -4,10 +4,12 @@ Real and fake pictures go through the same draws of the same operations, so no t
 resizing or sharing tells them apart. All randomness comes from the generator that is given.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image as Pillow
 from pydantic import Field, model_validator
@@ -19,6 +21,7 @@ from synthdet.views import Image
 from training.schema import Share, Strict, suggest
 
 Operation = Callable[[Image, np.random.Generator], Image]
+Mask = npt.NDArray[np.bool_]  # HxW, True where the picture was forged
 
 SMALLEST = 96  # pixels; no operation makes the short side smaller than this
 _SUBSAMPLINGS: tuple[Subsampling, ...] = ("4:4:4", "4:2:2", "4:2:0")
@@ -78,12 +81,51 @@ def augment(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Im
 
 def chain(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Image:
     """uint8 HxWx3 -> uint8 of another size: a few operations after one another."""
+    for name in _draw_names(config, rng):
+        image = OPERATIONS[name](image, rng)
+    return image
+
+
+def augment_pair(
+    image: Image, mask: Mask, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    """As `augment`, with a mask that goes wherever the pixels go.
+
+    Args:
+        image: uint8 HxWx3.
+        mask: bool HxW.
+
+    Returns:
+        uint8 hxwx3 and bool hxw.
+    """
+    if rng.random() < config.flip:
+        image, mask = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+    kind = rng.random()
+    if kind < config.organisers:
+        return _apply_to_pair("organisers", image, mask, rng)
+    if kind < config.organisers + config.chain:
+        for name in _draw_names(config, rng):
+            image, mask = _apply_to_pair(name, image, mask, rng)
+    return image, mask
+
+
+def _apply_to_pair(
+    name: str, image: Image, mask: Mask, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    """One operation; one that moves pixels moves the mask by the same draws, as a picture."""
+    operation = OPERATIONS.get(name, operations.organisers)
+    if name in MOVING:
+        drawn = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+        mask = operation(drawn, copy.deepcopy(rng))[..., 0] >= 128
+    return operation(image, rng), mask
+
+
+def _draw_names(config: AugmentConfig, rng: np.random.Generator) -> list[str]:
     weights = config.operations or dict.fromkeys(OPERATIONS, 1.0)
     names = list(weights)
     shares = np.array([weights[name] for name in names]) / sum(weights.values())
-    for name in rng.choice(names, int(rng.integers(*config.length, endpoint=True)), p=shares):
-        image = OPERATIONS[name](image, rng)
-    return image
+    length = int(rng.integers(*config.length, endpoint=True))
+    return [str(name) for name in rng.choice(names, length, p=shares)]
 
 
 def crop(image: Image, rng: np.random.Generator) -> Image:
@@ -175,6 +217,8 @@ OPERATIONS: dict[str, Operation] = {
     "screenshot": screenshot,
     "social": social,
 }
+MOVING = {"organisers", "crop", "resize", "double_jpeg", "screenshot", "social"}
+"""Operations that cut or resize, so that a mask has to go along."""
 
 
 def _rescale(image: Image, scale: float, kernel: Pillow.Resampling) -> Image:

@@ -1,8 +1,10 @@
 """The pictures of a run: which train, which judge, which were held out, and their classes."""
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -178,7 +180,16 @@ def _name_classes(train: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, 
     return train.assign(**{"class": of_fakes.where(train["label"] == 1, 0)}), classes
 
 
-def _workers(count: int) -> dict[str, object]:
-    # Spawned, not forked: a fork copies the locks of threads that torch and OpenCV have started.
-    spawned = {"multiprocessing_context": "spawn", "persistent_workers": True}
-    return {"num_workers": count, "worker_init_fn": one_thread, **(spawned if count else {})}
+def _workers(count: int) -> dict[str, Any]:
+    if not count:
+        return {}
+    # Forked from a server that has imported everything and started nothing: a fork of this
+    # process would copy locks that the threads of torch, OpenCV and the loggers may hold.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "training.data.dataset"])
+    return {
+        "num_workers": count,
+        "worker_init_fn": one_thread,
+        "multiprocessing_context": context,
+        "persistent_workers": True,
+    }

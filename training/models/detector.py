@@ -1,6 +1,6 @@
 """Detectors: one picture (or view of it) -> scores of the classes, "real" first."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,12 @@ class PooledFeatures(Detector):
         """uint8 NxHxWx3 RGB -> standardised mean and deviation of each channel of each stage."""
         standardised: Tensor = self.standardise(self._pooled(images))
         return standardised
+
+    def train(self, mode: bool = True) -> Self:
+        """The head alone: the backbone's own statistics are as frozen as its weights."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """The head alone: the backbone never moves."""
