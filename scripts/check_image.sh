@@ -21,7 +21,7 @@ run_args=(--rm --network none --read-only --tmpfs /tmp --cap-drop all
   --security-opt no-new-privileges --ulimit nofile=4096:4096 --ulimit nproc=4096:4096)
 
 main() {
-  command -v docker >/dev/null && docker info >/dev/null 2>&1 || use_podman
+  docker info >/dev/null 2>&1 || use_podman
   "${engine[@]}" build "${build_args[@]}" .
   "${engine[@]}" image prune --force >/dev/null
   echo "== the image's own command"
