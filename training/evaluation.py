@@ -113,7 +113,7 @@ def plot_loss(phases: list[Path], path: Path) -> None:
 
 
 def _read_logs(phase: Path) -> pd.DataFrame:
-    """The CSV logs of a phase; a resumed run has one more for each start, and the last one holds."""
+    """The CSV logs of a phase, one for each start; where they overlap the last one holds."""
     parts = [pd.read_csv(log) for log in sorted(phase.glob("csv/version_*/metrics.csv"))]
     return pd.concat(parts).groupby("step").last().reset_index()
 

@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
+    Checkpoint,
     EarlyStopping,
     ModelCheckpoint,
     WeightAveraging,
@@ -169,22 +170,27 @@ def make_trainer(config: DetectorConfig, phase: PhaseConfig, folder: Path) -> L.
 def make_callbacks(config: DetectorConfig, folder: Path) -> list[Callback]:
     """Moving average, best and last checkpoint, early stopping, and a line for each epoch."""
     optimiser = config.optimiser
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder, "best", monitor=optimiser.monitor, mode="max", enable_version_counter=False
-        ),
-        ModelCheckpoint(
-            folder,
-            "last",
-            every_n_train_steps=config.machine.checkpoint_every,
-            enable_version_counter=False,
-        ),
-        EpochLine(),
-    ]
+    best = ModelCheckpoint(
+        folder,
+        "best",
+        monitor=optimiser.monitor,
+        mode="max",
+        save_on_train_epoch_end=False,  # but after validation, before LastCheckpoint
+        enable_version_counter=False,
+    )
+    last = LastCheckpoint(folder / "last.ckpt", config.machine.checkpoint_every)
+    callbacks: list[Callback] = [EpochLine(), best, last]
     if optimiser.ema:
         callbacks.append(WeightAveraging(avg_fn=warmed_up_average(optimiser.ema)))
     if optimiser.patience:
-        callbacks.append(EarlyStopping(optimiser.monitor, mode="max", patience=optimiser.patience))
+        callbacks.append(
+            EarlyStopping(
+                optimiser.monitor,
+                mode="max",
+                patience=optimiser.patience,
+                check_on_train_epoch_end=False,
+            )
+        )
     return callbacks
 
 
@@ -198,6 +204,30 @@ def warmed_up_average(decay: float) -> Any:
         return torch.lerp(new, mean, kept)
 
     return average
+
+
+class LastCheckpoint(Checkpoint):
+    """Saves where a killed run goes on: every so many steps, and after each validation.
+
+    Never between the last step of an epoch and its validation: Lightning takes such an epoch for
+    finished when it resumes, and its figures would be lost.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path = path
+        self.every = every
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, _module: L.LightningModule, _outputs: Any, _batch: Any, idx: int
+    ) -> None:
+        """Save after a whole step, accumulated gradients included."""
+        stepped = (idx + 1) % trainer.accumulate_grad_batches == 0
+        if stepped and trainer.global_step % self.every == 0 and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Save with the figures just measured; the best weights are on disk already."""
+        trainer.save_checkpoint(self.path)
 
 
 class EpochLine(Callback):

@@ -102,19 +102,18 @@ def augment_pair(
         image, mask = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
     kind = rng.random()
     if kind < config.organisers:
-        return _apply_to_pair("organisers", image, mask, rng)
+        return _apply_to_pair(operations.organisers, image, mask, rng)
     if kind < config.organisers + config.chain:
         for name in _draw_names(config, rng):
-            image, mask = _apply_to_pair(name, image, mask, rng)
+            image, mask = _apply_to_pair(OPERATIONS[name], image, mask, rng)
     return image, mask
 
 
 def _apply_to_pair(
-    name: str, image: Image, mask: Mask, rng: np.random.Generator
+    operation: Operation, image: Image, mask: Mask, rng: np.random.Generator
 ) -> tuple[Image, Mask]:
     """One operation; one that moves pixels moves the mask by the same draws, as a picture."""
-    operation = OPERATIONS.get(name, operations.organisers)
-    if name in MOVING:
+    if operation in MOVING:
         drawn = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
         mask = operation(drawn, copy.deepcopy(rng))[..., 0] >= 128
     return operation(image, rng), mask
@@ -217,7 +216,7 @@ OPERATIONS: dict[str, Operation] = {
     "screenshot": screenshot,
     "social": social,
 }
-MOVING = {"organisers", "crop", "resize", "double_jpeg", "screenshot", "social"}
+MOVING = {operations.organisers, crop, resize, double_jpeg, screenshot, social}
 """Operations that cut or resize, so that a mask has to go along."""
 
 
