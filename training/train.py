@@ -47,6 +47,7 @@ from training.data.made_up import make_up
 from training.data.manifest import manifest_hash
 from training.data.module import DetectorData, Tables, epoch_size, read_pictures, read_tables
 from training.export import export_run
+from training.memory import keep_freed_memory
 from training.models import build_model
 from training.module import DetectorModule
 from training.network_file import fold_folder, load_network, save_network
@@ -57,6 +58,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
+    keep_freed_memory()
     try:
         config = load_config(options.config, options.settings, options.smoke)
         if options.smoke:
