@@ -222,11 +222,19 @@ class TestMatchedJpeg:
         with Image.open(source) as a, Image.open(made) as b:
             assert b.quantization == a.quantization == {0: tables[0], 1: tables[1]}
 
-    def test_grey_stays_grey(self, tmp_path: Path) -> None:
-        source, made = self.store(tmp_path, Image.fromarray(picture(0)).convert("L"))
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_grey_stays_grey(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    ) -> None:
+        tint = torch.tensor([1.1, 1.0, 0.9]).view(1, 3, 1, 1)
+        monkeypatch.setattr(Darker, "forward", lambda self, pixels, seeds: pixels * tint)
+        grey = Image.fromarray(picture(0)).convert("L").convert(mode)
+        source, made = self.store(tmp_path, grey)
         with Image.open(source) as a, Image.open(made) as b:
-            assert a.mode == b.mode == "L"
+            assert a.mode == b.mode == mode
             assert b.quantization == a.quantization
+            pixels = np.asarray(b.convert("RGB"))
+            assert (pixels == pixels[..., :1]).all()
 
     def test_layouts_that_cannot_be_written_become_420(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

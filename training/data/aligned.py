@@ -255,12 +255,12 @@ def psnr(a: Pixels, b: Pixels) -> float:
 def _store(fake: Pixels, image: Pixels, source: Source, out: Path, match_jpeg: bool) -> str:
     """Write the fake as its source is stored (JPEG) or without loss (PNG); -> path within out."""
     picture = Image.fromarray(fake)
-    if (image == image[..., :1]).all():  # colour noise must not tell a grey picture's fake
-        picture = picture.convert("L")
     name = f"{source.split}/{Path(source.origin).stem}-{_digest(source.origin)[:8]}"
     (out / source.split).mkdir(parents=True, exist_ok=True)
     partial = out / f"{name}.part"
     with Image.open(source.path) as original:
+        if (image == image[..., :1]).all():  # colour noise must not tell a grey picture's fake
+            picture = picture.convert("L").convert("L" if original.mode == "L" else "RGB")
         if match_jpeg and isinstance(original, JpegImagePlugin.JpegImageFile):
             name += ".jpg"
             save_like(picture, original, partial)
