@@ -68,7 +68,8 @@ class DetectorModule(L.LightningModule):
         for number, name in enumerate(self.config.data.conditions):
             mine = conditions == number
             figures = judge(labels[mine], logits[mine])
-            self.log_dict({f"val_{name}/{key}": value for key, value in figures.items()})
+            named = {f"val_{name}/{key}": value for key, value in figures.items()}
+            self.log_dict(named, sync_dist=True)  # the same on all devices, as Lightning wants it
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW under warm-up and a cosine, stepped with every batch."""

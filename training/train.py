@@ -32,6 +32,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from synthdet.errors import SynthdetError, UsageError
@@ -77,7 +78,8 @@ def train(config: DetectorConfig, resume: bool = False) -> Path:
     Raises:
         UsageError: the run cannot start, or there is nothing to resume.
     """
-    _open_folder(config, resume)
+    if is_first_device():  # the others start while the folder is in use already
+        _open_folder(config, resume)
     if config.folds == 1:
         train_fold(config, 0, config.folder)
         return config.folder
@@ -274,8 +276,8 @@ def write_results(predictions: pd.DataFrame, config: DetectorConfig, folder: Pat
 
 
 def is_first_device() -> bool:
-    """Whether this process is the one that writes results."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    """Whether this process is the one that writes files, of all on all nodes."""
+    return rank_zero_only.rank == 0
 
 
 def git_commit() -> str:

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 
 import lightning as L
 import pandas as pd
@@ -8,6 +10,7 @@ import torch
 
 from synthdet.errors import UsageError
 from training import train as program
+from training.config import save_config
 from training.data.dataset import TrainingSet
 from training.data.module import read_tables
 from training.network_file import load_network, network_files
@@ -128,7 +131,7 @@ def test_a_run_writes_what_it_did(tiny):
 
     figures = json.loads((folder / "metrics.json").read_text())
     assert set(figures["val"]) == set(figures["holdout"]) == {"native", "organisers"}
-    assert figures["val"]["native"]["pictures"] == 16
+    assert figures["val"]["native"]["pictures"] == 32
     assert figures["holdout"]["native"]["pictures"] == 24  # all splits of the family
     assert len(figures["manifest_sha256"]) == 64
     assert figures["commit"] != "unknown"
@@ -194,3 +197,16 @@ def test_a_bad_recipe_is_one_line_and_exit_code_two(tmp_path, capsys):
     recipe.write_text("modle: {}\n")
     assert main(["--config", str(recipe)]) == 2
     assert capsys.readouterr().err.startswith("error: configuration: unknown key 'modle'")
+
+
+def test_two_devices_share_one_run(tiny, tmp_path):
+    """As a user starts it: Lightning starts the second process by the same command line."""
+    recipe = tmp_path / "recipe.yaml"
+    save_config(tiny("phases.0.epochs=1", "optimiser.ema=0"), recipe)
+    command = [sys.executable, program.__file__, "--config", str(recipe), "machine.devices=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "tiny"
+    assert json.loads((folder / "metrics.json").read_text())["val"]["native"]["pictures"] == 32
+    steps = pd.read_csv(folder / "detector/csv/version_0/metrics.csv")["step"]
+    assert steps.max() == 1  # 8 samples in steps of 2 × 2

@@ -178,7 +178,7 @@ def noise(image: Image, rng: np.random.Generator) -> Image:
 
 def colour(image: Image, rng: np.random.Generator) -> Image:
     """Brightness, contrast and saturation by 0.75 to 1.3 each, gamma by 0.8 to 1.25."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # a copy: torch wants to write
     pixels = transforms.adjust_brightness(pixels, float(rng.uniform(0.75, 1.3)))
     pixels = transforms.adjust_contrast(pixels, float(rng.uniform(0.75, 1.3)))
     pixels = transforms.adjust_saturation(pixels, float(rng.uniform(0.75, 1.3)))

@@ -1,0 +1,53 @@
+import pandas as pd
+import pytest
+import yaml
+
+from synthdet.errors import UsageError
+from training import leave_one_out as program
+from training.config import save_config
+from training.leave_one_out import holdouts, main
+
+
+def pictures(**counts: int) -> pd.DataFrame:
+    """Training pictures by label and family, as real_NAME=… and fake_NAME=…."""
+    rows = [
+        (int(kind == "fake"), family, "train")
+        for name, count in counts.items()
+        for kind, _, family in [name.partition("_")]
+        for _ in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["label", "family", "split"])
+
+
+def test_fakes_go_with_reals_of_their_name_or_with_others_in_turn():
+    table = pictures(
+        real_lab=90, fake_lab=80, real_gpt=30, fake_gpt=200, fake_gemini=100, fake_sd=100,
+        fake_small=79, real_imagenet=200, real_pets=100, real_people=20,
+    )  # fmt: skip
+    assert holdouts(table) == [
+        ("gemini", "imagenet"),
+        ("gpt", "pets"),
+        ("lab", "lab"),
+        ("sd", "imagenet"),
+    ]
+
+
+@pytest.mark.parametrize("counts", [{"fake_gan": 10, "real_pets": 90}, {"fake_gan": 90}])
+def test_data_without_anything_to_hold_out(counts):
+    with pytest.raises(UsageError, match="no fake family"):
+        holdouts(pictures(**counts))
+
+
+def test_every_family_is_trained_without_and_judged_on(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program, "LEAST", 1)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "rows.csv"
+    save_config(tiny("phases.0.epochs=1", "data.samples_per_epoch=2"), recipe)
+    arguments = ["--config", str(recipe), "--out", str(out), "data.conditions=[native]"]
+    assert main([*arguments, "optimiser.monitor=val_native/auc"]) == 0
+    rows = pd.read_csv(out)
+    assert rows["held_out"].to_list() == rows["with"].to_list() == ["camera", "generator"]
+    assert rows["pictures"].to_list() == [24, 24]
+    assert rows["balanced_accuracy"].between(0, 1).all()
+    assert "mean" in capsys.readouterr().out
+    saved = yaml.safe_load((tmp_path / "runs/tiny_without_camera/config.yaml").read_text())
+    assert saved["data"]["holdout_families"] == ["camera"]
