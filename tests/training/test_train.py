@@ -131,7 +131,7 @@ def test_a_run_writes_what_it_did(tiny):
 
     figures = json.loads((folder / "metrics.json").read_text())
     assert set(figures["val"]) == set(figures["holdout"]) == {"native", "organisers"}
-    assert figures["val"]["native"]["pictures"] == 32
+    assert figures["val"]["native"]["pictures"] == 16
     assert figures["holdout"]["native"]["pictures"] == 24  # all splits of the family
     assert len(figures["manifest_sha256"]) == 64
     assert figures["commit"] != "unknown"
