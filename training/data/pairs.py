@@ -1,0 +1,146 @@
+"""A forged picture and its mask: where the two files lie, what is wrong with them, their pixels."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, ImageOps
+from PIL import Image as Pillow
+
+from synthdet.errors import ImageError
+from synthdet.images import load_image
+from synthdet.views import Image
+from training.data.augment import Mask
+from training.data.forging.regions import Segments
+
+_WHITE = 0.5  # share of a mask's full scale from which a pixel counts as forged
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture and where it was forged.
+
+    Attributes:
+        image: the picture's file.
+        mask: its mask's file, of the same size; None for an authentic picture.
+        source: the data set, or the part of it that is reported on its own.
+        manipulation: how it was forged; empty where unknown or authentic.
+        split: ``train``, ``val``, ``test``, or empty where the layout has none.
+        group: the photograph behind it; samples of one group are never parted.
+        original: the photograph before the forgery, where it is at hand.
+        any_positive: a pixel of the mask counts from 1 upward, not from half of the full scale.
+        segments: a map of the picture's objects, one number each, for synthesised forgeries.
+    """
+
+    image: Path
+    mask: Path | None = None
+    source: str = ""
+    manipulation: str = ""
+    split: str = ""
+    group: str = ""
+    original: Path | None = None
+    any_positive: bool = False
+    segments: Path | None = None
+
+
+def load_pair(sample: Sample) -> tuple[Image, Mask]:
+    """Decode a picture and its mask, both upright.
+
+    Masks are read in the raster as stored, before EXIF orientation, as contests draw them.
+
+    Returns:
+        uint8 HxWx3 and bool HxW; nothing is set for an authentic picture.
+
+    Raises:
+        ImageError: a file is missing or damaged, sizes differ, or the mask of a forgery is empty.
+    """
+    loaded = load_image(sample.image)
+    damage = [note for note in loaded.notes if note.startswith("truncated")]
+    if damage:  # a part without content must not be learned from
+        raise ImageError("undecodable", f"{sample.image}: {damage[0]}")
+    if sample.mask is None:
+        return loaded.pixels, np.zeros(loaded.pixels.shape[:2], bool)
+    mask = _read_mask(sample.mask, loaded.orientation, sample.any_positive)
+    if mask.shape != loaded.pixels.shape[:2]:
+        raise ImageError("undecodable", _misfit(sample, loaded.pixels.shape[:2], mask.shape))
+    if not mask.any():
+        raise ImageError(
+            "undecodable",
+            f"{sample.mask}: nothing is marked, expected some white (half of the full scale or "
+            "more): the reader 'hackathon' takes any positive value",
+        )
+    return loaded.pixels, mask
+
+
+def load_segments(path: Path) -> Segments:
+    """Any integer picture or .npy -> int HxW, one number an object, 0 for none.
+
+    Raises:
+        ImageError: not a map of one channel.
+    """
+    try:
+        numbers = np.load(path) if path.suffix == ".npy" else np.asarray(Pillow.open(path))
+    except _DECODER_ERRORS as error:
+        raise ImageError("undecodable", f"{path}: {error}") from error
+    if numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
+        raise ImageError(
+            "undecodable",
+            f"{path}: {numbers.dtype} of shape {numbers.shape}, expected integers HxW",
+        )
+    return numbers
+
+
+def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
+    """The brightest channel of any picture against half of its full scale, or against 0."""
+    try:
+        with Pillow.open(path) as file:
+            file.load()
+            turned = _turned(file, orientation)
+            plain = turned if turned.mode in ("1", "L", "I;16", "I", "F") else turned.convert("RGB")
+            values = np.asarray(plain)
+    except _DECODER_ERRORS as error:
+        raise ImageError("undecodable", f"{path}: {error}") from error
+    values = values.max(axis=2) if values.ndim == 3 else values
+    full = {"bool": 1, "uint8": 255, "uint16": 65535}.get(values.dtype.name, 255)
+    return np.asarray(values > 0 if any_positive else values >= _WHITE * full, bool)
+
+
+def _turned(mask: Pillow.Image, orientation: int) -> Pillow.Image:
+    """As the EXIF orientation of its picture turns the picture."""
+    mask.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(mask)
+
+
+def header_fault(sample: Sample) -> str:
+    """What is wrong with the files of a sample, as far as their headers tell; empty if nothing."""
+    try:
+        sizes = [_stored_size(file) for file in (sample.image, sample.mask) if file is not None]
+    except ImageError as error:
+        return str(error)
+    return _misfit(sample, *sizes) if len(set(sizes)) > 1 else ""
+
+
+def decode_fault(sample: Sample) -> str:
+    """What is wrong with the files of a sample once they are decoded; empty if nothing."""
+    try:
+        load_pair(sample)
+    except ImageError as error:
+        return str(error)
+    return ""
+
+
+def _stored_size(path: Path) -> tuple[int, int]:
+    try:
+        with warnings.catch_warnings():  # the size alone unpacks nothing
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            with Pillow.open(path) as file:
+                return file.height, file.width
+    except _DECODER_ERRORS as error:
+        raise ImageError("undecodable", f"{path}: {error}") from error
+
+
+def _misfit(sample: Sample, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    found, expected = ("x".join(map(str, size)) for size in (mask, image))
+    return f"{sample.mask}: {found} pixels, expected {expected} as {sample.image.name} has"
