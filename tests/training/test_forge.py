@@ -49,7 +49,9 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def photograph(seed: int = 0) -> np.ndarray:
-    return picture(seed, HEIGHT, WIDTH)
+    """Smooth colours under the grain of a camera."""
+    grain = rng(seed).normal(0, 10, (HEIGHT, WIDTH, 3))
+    return (picture(seed, HEIGHT, WIDTH) + grain).round().clip(0, 255).astype(np.uint8)
 
 
 def coordinates(blue: int) -> np.ndarray:
@@ -100,8 +102,8 @@ class TestForge:
 
     def test_kinds_come_as_often_as_the_recipe_says(self) -> None:
         rules = recipe("authentic", kinds={"authentic": 3.0, "splice": 1.0, "removal": 0.0})
-        small = np.zeros((16, 16, 3), np.uint8)
-        kinds = [forge(small, small, rules, rng(seed)).kind for seed in range(200)]
+        black = np.zeros((16, 16, 3), np.uint8)
+        kinds = [forge(black, black + 255, rules, rng(seed)).kind for seed in range(200)]
         assert set(kinds) == {"authentic", "splice"}
         assert 0.65 < kinds.count("authentic") / 200 < 0.85
 
@@ -109,6 +111,15 @@ class TestForge:
         rules = ForgeRecipe(kinds={"splice": 1.0, "regenerated_sp": 1.0})
         with pytest.raises(UsageError, match="regenerated_sp, but there is no generator"):
             forge(photograph(), photograph(1), rules, rng())
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_what_makes_no_difference_is_no_forgery(self, kind: str) -> None:
+        white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+        identity = Negative()
+        identity.forward = lambda pixels, seeds: pixels
+        forged = forge(white, white, recipe(kind), rng(), identity)
+        assert forged.kind == "authentic"
+        assert not forged.mask.any()
 
     @pytest.mark.parametrize("size", [(8, 8), (9, 40), (300, 17)])
     @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,15 @@ import numpy as np
 from synthdet.errors import UsageError
 from synthdet.views import Image
 from training.data.augment import augment_pair
-from training.data.forging.kinds import AUTHENTIC, KINDS, NEEDS_GENERATOR, Forged, Scene
+from training.data.forging.kinds import (
+    AUTHENTIC,
+    KINDS,
+    NEEDS_GENERATOR,
+    Forged,
+    Scene,
+    attempt,
+    authentic,
+)
 from training.data.forging.recipe import ForgeRecipe
 from training.data.forging.regions import Segments
 from training.data.forging.transfer import age, limit
@@ -86,7 +94,10 @@ def make_scene(
 
 
 def alter(scene: Scene) -> Forged:
-    """The forgery itself, before any recompression; its mask may be empty (authentic)."""
+    """The forgery itself, before any recompression.
+
+    Authentic, with an empty mask, where the recipe draws that or no forgery makes a difference.
+    """
     names = list(scene.recipe.kinds)
     lacking = [name for name in names if name in NEEDS_GENERATOR]
     if lacking and scene.generator is None:
@@ -95,7 +106,8 @@ def alter(scene: Scene) -> Forged:
             "give one, or leave these kinds out"
         )
     weights = np.array(list(scene.recipe.kinds.values()))
-    return KINDS[str(scene.rng.choice(names, p=weights / weights.sum()))](scene)
+    kind = str(scene.rng.choice(names, p=weights / weights.sum()))
+    return authentic(scene) if kind == AUTHENTIC else attempt(KINDS[kind], scene)
 
 
 def finish(forged: Forged, scene: Scene) -> Forged:

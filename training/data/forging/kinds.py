@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 AUTHENTIC = "authentic"
 _INPAINTED = 5000  # pixels of a region up to which it is inpainted at full resolution
+_CHANGED = 0.2  # share of a region that must differ from the photograph
+_LEVELS = 2  # of grey: differences up to this are rounding
+_TRIES = 6  # to forge so that it does
 _MARGIN = 24  # pixels around a region that a network sees, at least
 _RESIZINGS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
@@ -53,6 +56,20 @@ class Forged:
     mask: Mask
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
+
+
+def attempt(kind: Callable[[Scene], Forged], scene: Scene) -> Forged:
+    """Forge until it makes a difference, or else leave the picture authentic.
+
+    White sky on white sky is a forgery that no pixel shows: marking it would teach nothing.
+    """
+    for _ in range(_TRIES):
+        forged = kind(scene)
+        difference = cv2.absdiff(forged.image, scene.image).max(axis=2)
+        changed = difference[forged.mask] > _LEVELS
+        if changed.size and changed.mean() >= _CHANGED:
+            return forged
+    return authentic(scene)
 
 
 def authentic(scene: Scene) -> Forged:
@@ -109,6 +126,8 @@ def regenerated_sp(scene: Scene) -> Forged:
     else:
         region, shape = _draw_region(scene, _draw_area(scene))
         altered = Forged(scene.image, region, "as_is", {"shape": shape})
+    if not altered.mask.any():
+        return altered
     made = _regenerate_around(altered.image, altered.mask, scene)
     image, blend = _blend(scene, made, altered.mask)
     params = altered.params | _of_network(scene) | {"blend": blend, "content": altered.kind}
@@ -174,7 +193,7 @@ def _blend(scene: Scene, pasted: Image, mask: Mask) -> tuple[Image, str]:
 
 
 def _alter_content(scene: Scene) -> Forged:
-    return _CONTENT[scene.rng.integers(len(_CONTENT))](scene)
+    return attempt(_CONTENT[scene.rng.integers(len(_CONTENT))], scene)
 
 
 def _inpaint(image: Image, region: Mask, method: str, radius: int) -> Image:

@@ -12,7 +12,7 @@ from training.data.augment import Mask
 Segments = npt.NDArray[np.integer]  # HxW, one number an object, 0 for none
 
 _FIT_STEPS = 12  # halvings of the interval in which an outline's size is looked for
-_SMOOTHING = 0.004  # of the longer side: what is taken off the jags of superpixels
+_SMOOTHING = 0.008  # of the longer side: what is taken off the jags of superpixels
 _AT_THE_BORDER = 5.0  # times as dear: moved regions would show the straight edge of the picture
 _CUT_AT = 160  # pixels, longer side of the picture that GrabCut sees
 
