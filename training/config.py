@@ -29,12 +29,16 @@ class SetConfig(Strict):
         reader: how it is laid out, a key of `training.data.manifest.READERS`.
         weight: share of its draws beside the other sets', within each class.
         source: name for pictures whose layout tells no source; without it, the folder's name.
+        aligned: the set holds fakes that were made from real pictures of the others (see
+            `training/data/regenerate.py`). They train and never judge, are of the class "unknown
+            fake" where classes are told apart, and leave with the family they were made from.
     """
 
     path: str
     reader: str = "manifest"
     weight: Annotated[float, Field(gt=0)] = 1.0
     source: str | None = None
+    aligned: bool = False
 
 
 class DataConfig(Strict):
@@ -54,8 +58,7 @@ class DataConfig(Strict):
         samples_per_epoch: draws in one epoch; 0 takes the number of training pictures.
         classes: ``binary``, or ``family``: one class a fake family beside "real".
         min_class_pictures: fake families with fewer share the class "unknown fake".
-        unknown_fake: fake families that belong to "unknown fake" whatever their size, such as
-            aligned fakes that stand in for generators nobody knows yet.
+        unknown_fake: fake families that belong to "unknown fake" whatever their size.
     """
 
     sets: Annotated[list[SetConfig], Field(min_length=1)]

@@ -69,7 +69,7 @@ def holdouts(pictures: pd.DataFrame) -> list[tuple[str, str]]:
     Raises:
         UsageError: no fake family has enough pictures, or none of `REALS` is there.
     """
-    train = pictures[pictures["split"] == "train"]
+    train = pictures[(pictures["split"] == "train") & ~pictures["aligned"]]
     counts = train.groupby(["label", "family"]).size()
     large = {label: [name for (of, name), n in counts.items() if of == label and n >= LEAST]
              for label in (0, 1)}  # fmt: skip

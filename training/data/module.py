@@ -56,15 +56,16 @@ def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
     return Tables(
         train=train.reset_index(drop=True),
         judge=judge.reset_index(drop=True),
-        holdout=pictures[held_out].reset_index(drop=True),
+        holdout=pictures[held_out & ~pictures["aligned"]].reset_index(drop=True),
         classes=classes,
     )
 
 
 def read_pictures(data: DataConfig) -> pd.DataFrame:
-    """All data sets of a run in one table; the column ``set`` tells them apart."""
+    """All data sets of a run in one table, with their ``path`` as ``set`` and ``aligned``."""
     tables = [
-        read_set(Path(one.path), one.reader, one.source).assign(set=one.path) for one in data.sets
+        read_set(Path(one.path), one.reader, one.source).assign(set=one.path, aligned=one.aligned)
+        for one in data.sets
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -159,25 +160,25 @@ def _share_out(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     train = pictures[pictures["split"] == "train"]
     if folds == 1:
-        return train, pictures[pictures["split"].isin(validation)]
+        return train, pictures[pictures["split"].isin(validation) & ~pictures["aligned"]]
     mine = train["group"].map(lambda group: fold_of(group, folds)) == fold
-    return train[~mine], train[mine]
+    return train[~mine], train[mine & ~train["aligned"]]
 
 
 def _name_classes(train: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, list[str]]:
     """Add the column ``class`` and say what its numbers mean."""
     if data.classes == "binary":
         return train.assign(**{"class": train["label"]}), ["real", "fake"]
-    fakes = train.loc[train["label"] == 1, "family"].value_counts()
-    named = sorted(
-        family
-        for family, count in fakes.items()
-        if count >= data.min_class_pictures and family not in data.unknown_fake
-    )
-    classes = ["real", *named, *([UNKNOWN_FAKE] if len(named) < len(fakes) else [])]
-    numbers = {family: classes.index(family) for family in named}
-    of_fakes = train["family"].map(numbers).fillna(len(classes) - 1).astype(int)
-    return train.assign(**{"class": of_fakes.where(train["label"] == 1, 0)}), classes
+    fakes = train[train["label"] == 1]
+    counts = fakes.loc[~fakes["aligned"], "family"].value_counts()
+    named = sorted(set(counts.index[counts >= data.min_class_pictures]) - set(data.unknown_fake))
+    unknown = fakes["aligned"] | ~fakes["family"].isin(named)
+    classes = ["real", *named, *([UNKNOWN_FAKE] if unknown.any() else [])]
+    numbers = fakes["family"].map({family: classes.index(family) for family in named})
+    of_fakes = numbers.mask(unknown, len(classes) - 1)
+    return train.assign(
+        **{"class": of_fakes.reindex(train.index, fill_value=0).astype(int)}
+    ), classes
 
 
 def _workers(count: int) -> dict[str, Any]:
