@@ -129,13 +129,15 @@ def export_network(
 def write_onnx(network: Average, path: Path, size: int) -> list[Path]:
     """Write and check the graph: uint8 NxHxWx3 ``images`` in, the network's outputs out.
 
+    Height and width stay open where the network allows it, and are ``size`` otherwise.
     Weights over `SHARD` bytes go to ``model.onnx.data.00`` and so on beside it.
 
     Returns:
         Every file of the graph.
     """
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    dynamic = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
+    axes = (0, 1, 2) if network.any_size else (0,)  # of NxHxWx3
+    dynamic = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
     program = torch.onnx.export(
         network.eval(),
         (example,),

@@ -90,6 +90,7 @@ class Average(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.task: str = networks[0].task
         self.outputs: tuple[str, ...] = networks[0].outputs
+        self.any_size = all(network.any_size for network in networks)
 
     def deployed(self, images: Tensor) -> tuple[Tensor, ...]:
         """uint8 NxHxWx3 RGB -> one float32 tensor for each of ``outputs``."""

@@ -22,7 +22,7 @@ MADE = {"commit": "abc", "manifest_sha256": "def", "sources": ["camera"], "figur
 class Brightness(nn.Module):
     """A network of one number: logit = gain × mean pixel, with weights to fill files."""
 
-    task, outputs = "detector", ("logit",)
+    task, outputs, any_size = "detector", ("logit",), True
 
     def __init__(self, gain: float, ballast: int = 1) -> None:
         super().__init__()

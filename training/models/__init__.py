@@ -5,6 +5,7 @@ A network is an `nn.Module` with
     Options               its settings, a `Strict` class whose ``name`` is the key below
     task, outputs         what its graph answers, and the names of the graph's outputs
     Network(options, classes)
+    any_size              whether the graph may leave height and width open
     forward(images)       uint8 NxHxWx3 RGB -> what the task's loss wants
     deployed(images)      uint8 NxHxWx3 RGB -> one tensor for each of ``outputs``, as exported
     depth_groups()        parameters from the stem to the head, for training the last ones alone

@@ -7,6 +7,7 @@ import timm
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
+from timm.layers import Conv2dSame
 from timm.models import load_state_dict
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
@@ -106,6 +107,15 @@ def set_stem_stride(network: nn.Module, stride: int) -> None:
             module.stride = (stride, stride)
             return
     raise UsageError("model.stem_stride: the backbone has no strided convolution; leave it out")
+
+
+def takes_any_size(network: nn.Module) -> bool:
+    """Whether the exported graph may leave height and width open.
+
+    TensorFlow's "same" padding depends on the size of every map on the way; as symbols, these
+    grow until the exporter hangs. Such a network is exported for one size.
+    """
+    return not any(isinstance(module, Conv2dSame) for module in network.modules())
 
 
 def depth_groups(network: nn.Module) -> list[list[nn.Parameter]]:

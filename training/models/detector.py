@@ -5,7 +5,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from training.models.backbone import BackboneOptions, build_backbone, depth_groups
+from training.models.backbone import BackboneOptions, build_backbone, depth_groups, takes_any_size
 
 
 def synthetic_logit(scores: Tensor) -> Tensor:
@@ -22,6 +22,11 @@ class Detector(nn.Module):
 
     task = "detector"
     outputs = ("logit",)
+
+    @property
+    def any_size(self) -> bool:
+        """Whether the graph can be exported for pictures of any height and width."""
+        return takes_any_size(self.backbone)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> floating NxC."""
