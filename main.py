@@ -5,13 +5,15 @@
 The output has the input's rows in the input's order, each with a logit; > 0 means synthetic.
 """
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
 
-from synthdet.entry import build_parser, run
-from synthdet.errors import SynthdetError
+from synthdet.arguments import build_parser
+from synthdet.entry import run, submit_run
+from synthdet.errors import SynthdetError, UsageError
 from synthdet.machine import process_age
 
 
@@ -19,13 +21,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: every row has an answer, 1: no output, 2: unusable arguments."""
     started = time.monotonic() - process_age()
     try:
-        outcome = run(build_parser().parse_args(argv), started)
+        args = build_parser().parse_args(argv)
+        if args.action:
+            return act(args)
+        outcome = run(args, started)
     except SynthdetError as error:
         print(f"main.py: error: {error}", file=sys.stderr)
         return error.exit_code
     if outcome.abandoned:  # a model call hangs in a thread, and would keep the interpreter alive
         sys.stderr.flush()
         os._exit(0)
+    return 0
+
+
+def act(args: argparse.Namespace) -> int:
+    """Do one step of a recipe: train, infer_test or submit. The only way from here to PyTorch."""
+    if args.config is None:
+        raise UsageError("--action works on a recipe, found none: give it with --config")
+    if args.action == "submit":
+        written = submit_run(args)
+    else:
+        try:
+            from training import actions
+        except ImportError as error:
+            raise UsageError(
+                f"--action {args.action} needs the training packages ({error}): "
+                "pip install -r requirements-train.txt"
+            ) from error
+        written = [actions.run(args.action, args.config, args.ckpt, args.test_dir, args.set)]
+    print(*written, sep="\n")
     return 0
 
 

@@ -1,88 +1,26 @@
-"""The contest entry's command line: arguments in, output and report out."""
+"""The contest entry: arguments in, output and report out."""
 
 # What is heavy is imported inside `run`, so that --help and refusals come at once.
 import argparse
 import json
-import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from synthdet import __version__
 from synthdet.budget import default_budget
 from synthdet.errors import OutputError, UsageError
 from synthdet.weights import Task, read_config
 
 if TYPE_CHECKING:
-    from synthdet.pipeline import Outcome
+    from synthdet.formats.contest import Run
+    from synthdet.manifest import Row
+    from synthdet.pipeline import Options, Outcome
 
 SHIPPED: dict[Task, Path] = {"detector": Path(__file__).parents[1] / "weights" / "detector"}
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The arguments of ``main.py``; an unusable one raises UsageError."""
-    parser = _Parser(
-        prog="main.py",
-        description="Score every image named in INPUT and write a logit for each to OUTPUT: "
-        "above 0 means synthetic. Every row gets an answer, also where a file is broken or the "
-        "time runs out; OUTPUT.report.json says which rows are such fallbacks, and why.",
-        epilog="Exit code 0: every row has an answer. 2: unusable arguments, input or weights. "
-        "1: no output could be written.",
-    )
-    add = parser.add_argument
-    # fmt: off
-    add("input", metavar="INPUT", type=Path,
-        help="CSV with a column 'filename'; paths are relative to the CSV's own folder.")
-    add("output", metavar="OUTPUT", type=Path,
-        help="CSV to write, with the columns 'filename' and 'logit'.")
-    add("--weights", metavar="DIR", type=Path, action="append", default=[],
-        help="Use the model in this folder. May be repeated for models of different tasks; a task "
-        "without a folder uses the shipped model.")
-    add("--masks", metavar="DIR", type=Path,
-        help="Also write a mask for each image into this folder. Needs a localizer, which this "
-        "version does not have yet.")
-    add("--batch-size", metavar="N", type=_positive_int,
-        help="Run N images through the model at once. By default the device decides.")
-    add("--workers", metavar="N", type=_positive_int,
-        help="Decode in N processes. By default one for each CPU that may be used.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the model on this device. The default, auto, takes a GPU where there is one. "
-        "Without one, the run goes on on the CPU and says so.")
-    add("--budget", metavar="SECONDS", type=_budget, default="auto",
-        help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
-        "default, auto, grants 0.68 seconds an image, and at least 120.")
-    add("--resume", action="store_true",
-        help="Continue an interrupted run with the same input, weights and options.")
-    add("--pack", metavar="CONTEST",
-        help="Also write a contest's submission beside OUTPUT: vipcup, mediaeval-a, mediaeval-b, "
-        "aaltoes or recodai. One that fails its own check is not written.")
-    add("--team", metavar="NAME", default="",
-        help="Name of the team, for contests that put it into file names.")
-    add("--run", choices=("constrained", "open"), default="open",
-        help="MediaEval's run that the submission is for. The default is %(default)s.")
-    add("--report", metavar="FILE", type=Path,
-        help="Write the report to FILE instead of OUTPUT.report.json.")
-    add("--max-pixels", metavar="N", type=_positive_int, default=178_000_000,
-        help="Refuse images of more than N pixels. The default is %(default)s.")
-    add("--image-seconds", metavar="S", type=_positive_float, default=20.0,
-        help="Give up on an image that takes longer than S seconds to decode. The default is "
-        "%(default)s.")
-    add("--image-megabytes", metavar="MB", type=_positive_int, default=2048,
-        help="Give up on an image that needs more memory to decode. The default is %(default)s.")
-    add("--quiet", action="store_true",
-        help="Show neither progress nor the summary; warnings and errors remain.")
-    add("--version", action="version", version=f"synthdet {__version__}")
-    # fmt: on
-    return parser
 
 
 def run(args: argparse.Namespace, started: float) -> "Outcome":
@@ -95,48 +33,71 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
     Raises:
         SynthdetError: nothing could be answered or written, as the error says.
     """
-    interrupted = _catch_signals()
     _check_paths(args)
+    interrupted = _catch_signals()
     folders = _weights_by_task(args.weights)
 
-    from synthdet.decoding import DecodeLimits
-    from synthdet.formats.contest import Predictions
     from synthdet.formats.logits import write_logits
-    from synthdet.formats.submission import check_needs, label_threshold, pack
     from synthdet.manifest import read_manifest
-    from synthdet.pipeline import Options, score
+    from synthdet.pipeline import score
     from synthdet.run_report import make_report
 
-    threshold = 0.0
-    if args.pack:  # refused now rather than after an hour
-        check_needs(args.pack, args.team, args.masks)
-        threshold = label_threshold(args.pack, read_config(folders["detector"]).thresholds)
+    packer = _packer(args, folders["detector"])  # a refusal comes now rather than after an hour
     manifest = read_manifest(args.input)
-    options = Options(
-        weights=folders["detector"],
-        provider=args.provider,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        budget=default_budget(len(manifest.rows)) if args.budget == "auto" else args.budget,
-        resume=args.resume,
-        limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
-        progress=not args.quiet,
-    )
+    options = _options(args, folders["detector"], len(manifest.rows))
     journal_path = args.output.with_name(f"{args.output.name}.journal")
     outcome, journal = score(manifest, journal_path, options, started, interrupted)
 
     logits = [answer.logit for answer in outcome.answers]
     write_logits(args.output, [row.name for row in manifest.rows], logits)
-    if args.pack:
-        predictions = Predictions(manifest.rows, logits, args.team, args.run, threshold)
-        pack(args.pack, predictions, args.output.parent)
     report = make_report(manifest, options, outcome, time.monotonic() - started)
     _write_report(_report_path(args), report)
     if outcome.ended == "complete":
         journal.remove()
+    packer(manifest.rows, logits)
     if not args.quiet:
         print(_summary(args.output, report), file=sys.stderr)
     return outcome
+
+
+def _packer(
+    args: argparse.Namespace, weights: Path
+) -> Callable[[Sequence["Row"], Sequence[float]], None]:
+    """What ``--pack`` asks to be done with the rows and their logits; nothing without it.
+
+    Raises:
+        UsageError: the contest wants what is not there.
+    """
+    if not args.pack:
+        return lambda rows, logits: None
+    from synthdet.formats.contest import Predictions
+    from synthdet.formats.submission import check_needs, label_threshold, pack
+
+    check_needs(args.pack, args.team, args.masks)
+    threshold = label_threshold(args.pack, read_config(weights).thresholds)
+    contest_run: Run = args.run or "open"
+
+    def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
+        predictions = Predictions(rows, logits, args.team, contest_run, threshold)
+        pack(args.pack, predictions, args.output.parent)
+
+    return write
+
+
+def _options(args: argparse.Namespace, weights: Path, rows: int) -> "Options":
+    from synthdet.decoding import DecodeLimits
+    from synthdet.pipeline import Options
+
+    return Options(
+        weights=weights,
+        provider=args.provider,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        budget=default_budget(rows) if args.budget == "auto" else args.budget,
+        resume=args.resume,
+        limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
+        progress=not args.quiet,
+    )
 
 
 def _catch_signals() -> threading.Event:
@@ -153,7 +114,23 @@ def _catch_signals() -> threading.Event:
     return interrupted
 
 
+def submit_run(args: argparse.Namespace) -> list[Path]:
+    """Pack the test probabilities of a recipe's run; the files written.
+
+    Raises:
+        SynthdetError: as `synthdet.formats.probabilities.submit` says.
+    """
+    from synthdet.formats.probabilities import submit
+
+    recipe: Path = args.config
+    folder = args.run_dir or Path("runs") / recipe.stem
+    constrained = args.run is None and "constrained" in recipe.stem
+    return submit(folder, args.team, "constrained" if constrained else args.run or "open", args.out)
+
+
 def _check_paths(args: argparse.Namespace) -> None:
+    if args.input is None or args.output is None:
+        raise UsageError("the following arguments are required: INPUT, OUTPUT; see --help")
     if args.masks is not None:
         raise UsageError(
             "--masks needs a localizer, and this version has none: leave --masks out to get logits"
@@ -207,26 +184,3 @@ def _summary(output: Path, report: dict[str, Any]) -> str:
         f"{output}: {rows} rows, {rows - answered} of them fallbacks{ended[report['run']['ended']]}"
         f"; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
     )
-
-
-def _positive_int(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
-    return value
-
-
-def _budget(text: str) -> float | str | None:
-    if text in ("auto", "none"):
-        return None if text == "none" else text
-    return _positive_float(text)

@@ -351,3 +351,23 @@ def test_any_table_comes_back_with_its_rows_in_order_and_finite_logits(
     assert all(abs(float(row[1])) < float("inf") and float(row[1]) != 0 for row in rows)
     by_name = {row[0]: row[1] for row in rows}
     assert all(by_name[name] == logit for name, logit in rows)  # duplicates agree
+
+
+def test_a_run_is_submitted_without_the_training_packages(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "mediaeval_a_constrained"
+    folder.mkdir(parents=True)
+    (folder / f"{folder.name}_test_probs.csv").write_text("image_id,prob\na.jpg,0.9\n")
+    (folder / "metrics.json").write_text('{"f1_threshold": 0.0}')
+    done = run("--config", "configs/mediaeval_a_constrained.yaml", "--action", "submit",
+               "--run_dir", folder, "--team", "us", "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "us_constrained.csv")[1] == ["a.jpg", "0.9", "1", "0.5"]
+    assert done.stdout.split() == [
+        str(tmp_path / f"us_constrained.{end}") for end in ("csv", "zip")
+    ]
+
+
+def test_an_action_without_a_recipe_is_refused() -> None:
+    done = run("--action", "train")
+    assert done.returncode == 2
+    assert "give it with --config" in done.stderr

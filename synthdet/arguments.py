@@ -1,0 +1,124 @@
+"""The arguments of ``main.py``."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import NoReturn
+
+from synthdet import __version__
+from synthdet.errors import UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of ``main.py``; an unusable one raises UsageError."""
+    parser = _Parser(
+        prog="main.py",
+        description="Score every image named in INPUT and write a logit for each to OUTPUT: "
+        "above 0 means synthetic. Every row gets an answer, also where a file is broken or the "
+        "time runs out; OUTPUT.report.json says which rows are such fallbacks, and why.",
+        epilog="Exit code 0: every row has an answer. 2: unusable arguments, input or weights. "
+        "1: no output could be written.",
+    )
+    _add_scoring(parser)
+    _add_training(parser)
+    return parser
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    # fmt: off
+    add("input", metavar="INPUT", type=Path, nargs="?",
+        help="CSV with a column 'filename'; paths are relative to the CSV's own folder.")
+    add("output", metavar="OUTPUT", type=Path, nargs="?",
+        help="CSV to write, with the columns 'filename' and 'logit'.")
+    add("--weights", metavar="DIR", type=Path, action="append", default=[],
+        help="Use the model in this folder. May be repeated for models of different tasks; a task "
+        "without a folder uses the shipped model.")
+    add("--masks", metavar="DIR", type=Path,
+        help="Also write a mask for each image into this folder. Needs a localizer, which this "
+        "version does not have yet.")
+    add("--batch-size", metavar="N", type=_positive_int,
+        help="Run N images through the model at once. By default the device decides.")
+    add("--workers", metavar="N", type=_positive_int,
+        help="Decode in N processes. By default one for each CPU that may be used.")
+    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
+        help="Run the model on this device. The default, auto, takes a GPU where there is one. "
+        "Without one, the run goes on on the CPU and says so.")
+    add("--budget", metavar="SECONDS", type=_budget, default="auto",
+        help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
+        "default, auto, grants 0.68 seconds an image, and at least 120.")
+    add("--resume", action="store_true",
+        help="Continue an interrupted run with the same input, weights and options.")
+    add("--pack", metavar="CONTEST",
+        help="Also write a contest's submission beside OUTPUT: vipcup, mediaeval-a, mediaeval-b, "
+        "aaltoes or recodai. One that fails its own check is not written.")
+    add("--team", metavar="NAME", default="",
+        help="Name of the team, for contests that put it into file names.")
+    add("--run", choices=("constrained", "open"),
+        help="MediaEval's run that the submission is for. By default open, and constrained for a "
+        "recipe with that word in its name.")
+    add("--report", metavar="FILE", type=Path,
+        help="Write the report to FILE instead of OUTPUT.report.json.")
+    add("--max-pixels", metavar="N", type=_positive_int, default=178_000_000,
+        help="Refuse images of more than N pixels. The default is %(default)s.")
+    add("--image-seconds", metavar="S", type=_positive_float, default=20.0,
+        help="Give up on an image that takes longer than S seconds to decode. The default is "
+        "%(default)s.")
+    add("--image-megabytes", metavar="MB", type=_positive_int, default=2048,
+        help="Give up on an image that needs more memory to decode. The default is %(default)s.")
+    add("--quiet", action="store_true",
+        help="Show neither progress nor the summary; warnings and errors remain.")
+    add("--version", action="version", version=f"synthdet {__version__}")
+    # fmt: on
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    # fmt: off
+    recipe = parser.add_argument_group(
+        "training", "Instead of scoring a table, do one step of a recipe, from training to the "
+        "submission of MediaEval's task A. Needs requirements-train.txt.")
+    add = recipe.add_argument
+    add("--action", choices=("train", "infer_test", "submit"),
+        help="Train the recipe, or judge the pictures of --test_dir with what was trained, or "
+        "pack those judgements for --team and --run into --out.")
+    add("--config", metavar="RECIPE", type=Path,
+        help="The recipe, a YAML file of training/configs.")
+    add("--ckpt", metavar="FILE", type=Path,
+        help="Judge with this *_model.pth. By default the last one of the recipe's run.")
+    add("--test_dir", metavar="DIR", type=Path,
+        help="The folder of pictures to judge.")
+    add("--run_dir", metavar="DIR", type=Path,
+        help="The run to submit. By default runs/ and the recipe's name.")
+    add("--out", metavar="DIR", type=Path, default=Path(),
+        help="Where the submission goes. By default the current folder.")
+    add("--set", metavar="KEY=VALUE", action="append", default=[],
+        help="Replace a setting of the recipe. May be repeated.")
+    # fmt: on
+
+
+def _positive_int(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
+    return value
+
+
+def _budget(text: str) -> float | str | None:
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    return _positive_float(text)
