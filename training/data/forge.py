@@ -19,6 +19,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a program: imports start at the repository
@@ -30,10 +31,11 @@ from PIL import Image as Pillow
 from tqdm import tqdm
 
 from synthdet.errors import ImageError, SynthdetError, UsageError
-from training.data.aligned import read_sources
 from training.data.forging import KINDS, NEEDS_GENERATOR, Forged, ForgeRecipe, alter, finish
 from training.data.forging.sheet import Step, contact_sheet
 from training.data.generators import GENERATORS, load_generator
+from training.data.generators.base import Generator
+from training.data.localization import read_photographs
 from training.data.localization_set import Forger
 from training.data.manifest import READERS
 from training.data.pairs import Sample
@@ -145,21 +147,13 @@ def _photographs(args: argparse.Namespace) -> list[Sample]:
     odd = [pair for pair in args.where if "=" not in pair]
     if odd:
         raise UsageError(f"--where {odd[0]} is no condition: expected COLUMN=VALUE")
-    reader = args.reader or ("pictures" if args.images.is_dir() else "manifest")
     where = dict(pair.split("=", 1) for pair in args.where)
+    samples = read_photographs(args.images, args.reader, where).samples
     maps = {file.stem: file for file in args.segments.iterdir()} if args.segments else {}
-    return [
-        Sample(
-            image=source.path,
-            split=source.split,
-            group=source.group,
-            segments=maps.get(source.path.stem),
-        )
-        for source in read_sources(args.images, reader, where)
-    ]
+    return [replace(sample, segments=maps.get(sample.image.stem)) for sample in samples]
 
 
-def _generator(text: str, device: str):
+def _generator(text: str, device: str) -> Generator:
     name, equals, weights = text.partition("=")
     if not equals:
         raise UsageError(f"--generator {text} names no weights: expected NAME=WEIGHTS")

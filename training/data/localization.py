@@ -10,13 +10,14 @@ Originals that lie beside forgeries become authentic samples.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from synthdet.errors import InputError, UsageError
 from synthdet.evaluation.labelled import picture_id
 from synthdet.formats.table import read_table
+from training.data.aligned import read_sources
 from training.data.manifest import SUFFIXES
 from training.data.pairs import Sample, decode_fault, header_fault
 from training.schema import suggest
@@ -205,12 +206,33 @@ def read_manifest(path: Path) -> Found:
     return found
 
 
+def read_photographs(
+    path: Path, reader: str | None = None, where: Mapping[str, str] | None = None
+) -> Found:
+    """Real pictures to forge: those of a detector's data set, or all of a folder.
+
+    Args:
+        path: a manifest CSV (see `training.data.manifest`), or a folder.
+        reader: how it is laid out; by default a manifest, or a folder with nothing but real ones.
+        where: column of the manifest -> value that a row must have.
+    """
+    reader = reader or ("pictures" if path.is_dir() else "manifest")
+    sources = read_sources(path, reader, where)
+    return Found(
+        [
+            Sample(source.path, None, source.family, "", source.split, source.group)
+            for source in sources
+        ]
+    )
+
+
 READERS: dict[str, Callable[[Path], Found]] = {
     "tgif": read_tgif,
     "validation": read_validation,
     "hackathon": read_hackathon,
     "folders": read_folders,
     "manifest": read_manifest,
+    "photographs": read_photographs,
 }
 
 

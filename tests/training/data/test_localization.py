@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from synthdet.errors import InputError, UsageError
 from tests.conftest import picture
 from training.data.localization import READERS, read_pairs
-from training.data.pairs import load_pair
+from training.data.pairs import Sample, load_pair
 
 
 def put_picture(path: Path, height: int = 24, width: int = 32) -> None:
@@ -253,7 +253,33 @@ class TestManifest:
         assert samples[2].mask is None
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "manifest"])
+class TestPhotographs:
+    def test_the_real_ones_of_a_detector(self, tmp_path: Path) -> None:
+        for number in range(3):
+            put_picture(tmp_path / f"{number}.jpg")
+        (tmp_path / "manifest.csv").write_text(
+            "path,label,source,generator,split,family,group\n"
+            "0.jpg,0,roll,,train,camera,g0\n1.jpg,1,roll,sd,train,camera,g1\n"
+            "2.jpg,0,roll,,val,camera,g2\n"
+        )
+        found = read_pairs(tmp_path / "manifest.csv", "photographs")
+        assert found.samples == [
+            Sample(tmp_path / "0.jpg", None, "camera", "", "train", "g0"),
+            Sample(tmp_path / "2.jpg", None, "camera", "", "val", "g2"),
+        ]
+
+    def test_a_folder_of_them(self, tmp_path: Path) -> None:
+        put_picture(tmp_path / "a/1.jpg")
+        (tmp_path / "a/broken.jpg").write_bytes(b"no")
+        found = read_pairs(tmp_path, "photographs")
+        assert [sample.image.name for sample in found.samples] == ["1.jpg"]
+        assert "broken.jpg" in found.left_out[0]
+
+
+OTHERS = [name for name in READERS if name not in ("manifest", "photographs")]
+
+
+@pytest.mark.parametrize("reader", OTHERS)
 def test_a_folder_of_another_layout(tmp_path: Path, reader: str) -> None:
     put_picture(tmp_path / "holiday.jpg")
     with pytest.raises(InputError, match=f"no pictures in the layout of '{reader}'"):

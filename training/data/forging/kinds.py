@@ -24,6 +24,7 @@ _INPAINTED = 5000  # pixels of a region up to which it is inpainted at full reso
 _CHANGED = 0.2  # share of a region that must differ from the photograph
 _LEVELS = 2  # of grey: differences up to this are rounding
 _TRIES = 6  # to forge so that it does
+_MOST = 0.7  # share of a picture that is cut out of it at most
 _MARGIN = 24  # pixels around a region that a network sees, at least
 _RESIZINGS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
@@ -81,7 +82,7 @@ def splice(scene: Scene) -> Forged:
     """A region of the donor, pasted anywhere."""
     turn = draw_turn(scene.recipe.resampled, scene.rng)
     wanted = _draw_area(scene) * scene.image[..., 0].size / scene.donor[..., 0].size
-    share = min(wanted / turn.scale**2, 0.8)
+    share = min(wanted / turn.scale**2, _MOST)
     region, shape = _draw_region(scene, share, of_donor=True)
     size = scene.image.shape[:2]
     pasted, mask, turn = move(scene.donor, region, turn, size, scene.rng)
@@ -96,7 +97,7 @@ def splice(scene: Scene) -> Forged:
 def copy_move(scene: Scene) -> Forged:
     """A region of the picture itself, pasted at another place; the copy alone is marked."""
     turn = draw_turn(scene.recipe.resampled, scene.rng)
-    share = min(_draw_area(scene) / turn.scale**2, 0.5)
+    share = min(_draw_area(scene) / turn.scale**2, _MOST)
     region, shape = _draw_region(scene, share)
     size = scene.image.shape[:2]
     pasted, mask, turn = move(scene.image, region, turn, size, scene.rng, apart=True)
@@ -221,7 +222,7 @@ def _add_grain(
 
 def _regenerate(image: Image, scene: Scene) -> Image:
     seed = int(scene.rng.integers(2**31))
-    return regenerate(image[None], scene.generator, seed)[0]
+    return regenerate(image[None], scene.generator, seed, scene.recipe.precision)[0]
 
 
 def _regenerate_around(image: Image, region: Mask, scene: Scene) -> Image:

@@ -1,6 +1,6 @@
 """What a forger does how often: the settings of `forge`, for YAML recipes and the command line."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,7 @@ class ForgeRecipe(Strict):
         matched: share of splices whose colours are drawn towards their surroundings.
         history: share of photographs that were a JPEG of another quality before anyone forged.
         longest: photographs with a longer side are cut to this many pixels, at native resolution.
+        precision: arithmetic of the generators; bf16 is faster where the CPU or GPU has it.
         recompression: what happens to every picture at the end, authentic or forged.
     """
 
@@ -56,6 +57,7 @@ class ForgeRecipe(Strict):
     matched: Share = 0.5
     history: Share = 0.4
     longest: Annotated[int, Field(ge=64)] = 1024
+    precision: Literal["fp32", "bf16"] = "fp32"
     recompression: AugmentConfig = AugmentConfig(organisers=0.0, chain=0.7)
 
     @model_validator(mode="after")
