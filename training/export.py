@@ -72,11 +72,10 @@ def export_run(run: Path, out: Path, images: Path, fp16: bool = False) -> list["
     network = Average([load_network(file).network for file in network_files(run, config)])
     views = sample_views(images, config.views.spec())
     described = describe(run, config)
-    differences = [export_network(network.float(), out, described, views, "fp32")]
+    differences = [export_network(network, out, described, views, "fp32")]
     if fp16:
         beside = out.with_name(out.name + "-fp16")
-        half = copy.deepcopy(network).half()
-        differences.append(export_network(half, beside, described, views, "fp16"))
+        differences.append(export_network(network, beside, described, views, "fp16"))
     return differences
 
 
@@ -101,11 +100,11 @@ def export_network(
     """Write one weights folder, and keep it only when the numbers agree.
 
     Args:
-        network: in evaluation mode, in float32 or float16.
+        network: in evaluation mode, in float32.
         out: weights folder to write.
         config: its description, but for ``files`` and the difference.
         views: uint8 VxSxSx3 of real pictures.
-        precision: a key of `TOLERANCE`.
+        precision: of the graph, a key of `TOLERANCE`.
 
     Raises:
         WeightsError: the numbers differ by more than the tolerance; nothing is written.
@@ -113,7 +112,8 @@ def export_network(
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    files = write_onnx(network, partial / "model.onnx", views.shape[1])
+    lowered = copy.deepcopy(network).half() if precision == "fp16" else network
+    files = write_onnx(lowered, partial / "model.onnx", views.shape[1])
     config = replace(config, files={file.name: sha256_of(file) for file in files})
     config.save(partial)
     difference = compare(network, partial, config, views, precision)
@@ -186,7 +186,7 @@ def compare(
     model = OnnxModel.load(folder, config.task, provider="cpu")
     found = model.run(views)
     with torch.no_grad():
-        expected = copy.deepcopy(network).float()(torch.from_numpy(views))
+        expected = network(torch.from_numpy(views))
     largest = max(
         float(np.abs(found[name] - tensor.numpy()).max())
         for name, tensor in zip(network.outputs, expected, strict=True)

@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -100,3 +101,9 @@ class Average(nn.Module):
         return tuple(torch.stack(same).mean(dim=0) for same in zip(*answers, strict=True))
 
     forward = deployed  # what the exporter calls
+
+    def half(self) -> Self:
+        """Each network as it wants to be in float16."""
+        for network in self.networks:
+            network.half()
+        return self

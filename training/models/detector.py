@@ -96,6 +96,12 @@ class PooledFeatures(Detector):
         standardised: Tensor = self.standardise(self._pooled(images))
         return standardised
 
+    def half(self) -> Self:
+        """The backbone in float16; variances of small features would vanish there, and stay."""
+        self.backbone.half()
+        self.normalise.half()
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """The head alone: the backbone's own statistics are as frozen as its weights."""
         super().train(mode)

@@ -77,11 +77,12 @@ class ModelContract:
         with torch.no_grad():
             assert torch.equal(other.eval().deployed(images)[0], network.eval().deployed(images)[0])
 
-    def test_it_exports_and_the_runtime_agrees(self, network, tmp_path: Path):
+    @pytest.mark.parametrize("precision", TOLERANCE)
+    def test_it_exports_and_the_runtime_agrees(self, network, precision, tmp_path: Path):
         config = WeightsConfig("test", network.task, "1", InputSpec(64), {}, provenance=MADE)
         average = Average([network.eval()])
-        difference = export_network(average, tmp_path / "out", config, pictures(5), "fp32")
-        assert difference.largest <= TOLERANCE["fp32"]
+        difference = export_network(average, tmp_path / "out", config, pictures(5), precision)
+        assert difference.largest <= TOLERANCE[precision]
         assert (tmp_path / "out" / "README.md").exists()
 
 
