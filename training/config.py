@@ -13,11 +13,12 @@ from synthdet.errors import WeightsError
 from synthdet.views import InputSpec
 from training.data.augment import AugmentConfig
 from training.models import parse_options
-from training.schema import Share, Strict, override, put, read_yaml, validate
+from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
 
 Positive = Annotated[int, Field(ge=1)]
 Condition = Literal["native", "organisers"]
 Level = Literal["label", "set", "family", "source"]
+MONITORED = ("auc", "balanced_accuracy")  # figures of which more is better
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # written as a YAML list
 
 
@@ -208,6 +209,14 @@ class DetectorConfig(Strict):
     @classmethod
     def _parse_model(cls, settings: Any) -> Strict:
         return settings if isinstance(settings, Strict) else parse_options(settings)
+
+    @model_validator(mode="after")
+    def _monitors_what_is_measured(self) -> "DetectorConfig":
+        measured = [f"val_{name}/{key}" for name in self.data.conditions for key in MONITORED]
+        if self.optimiser.monitor not in measured:
+            hint = suggest(self.optimiser.monitor, measured)
+            raise ValueError(f"optimiser.monitor is {self.optimiser.monitor!r}, {hint}")
+        return self
 
     @property
     def folder(self) -> Path:

@@ -46,6 +46,11 @@ def test_the_command_line_wins_over_recipe_and_smoke():
         ("machine.batch_size=0", "greater than or equal to 1"),
         ("views.size=4", "input size is 4"),
         ("seed=yes", "valid integer"),
+        ("optimiser.monitor=val_native/acu", "did you mean 'val_native/auc'"),
+        (
+            "data.conditions=[native]",
+            "expected one of val_native/auc|did you mean 'val_native/auc'",
+        ),
     ],
 )
 def test_a_typo_stops_the_run(tiny, assignment, said):

@@ -139,6 +139,8 @@ def _create(options: BackboneOptions) -> nn.Module:
     fetch = options.pretrained is True
     try:
         return timm.create_model(options.backbone, pretrained=fetch, num_classes=0, **options.extra)
+    except TypeError as error:  # a keyword that the network does not take
+        raise UsageError(f"model.extra: {options.backbone} refuses it ({error})") from error
     except (OSError, RuntimeError) as error:
         if not fetch:
             raise

@@ -116,6 +116,12 @@ def test_an_unknown_backbone_names_a_near_one():
         build_model(parse_options({**CONVNEXT, "backbone": "convnext_bas"}), ["real", "fake"])
 
 
+def test_a_keyword_that_timm_does_not_take():
+    options = parse_options({**CONVNEXT, "extra": {"drop_pth_rate": 0.1}})
+    with pytest.raises(UsageError, match=r"model\.extra: .*drop_pth_rate"):
+        build_model(options, ["real", "fake"])
+
+
 def test_real_comes_first():
     with pytest.raises(UsageError, match="'real' first"):
         build_model(parse_options(CONVNEXT), ["fake", "real"])
