@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -327,8 +328,10 @@ def test_no_orphan_outlives_a_killed_caller(tmp_path: Path, write: Write) -> Non
 
 
 def workers_of(parent: int) -> set[int]:
-    tasks = Path(f"/proc/{parent}/task").iterdir()
-    children = " ".join((task / "children").read_text() for task in tasks)
+    children = ""
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
+            children += " " + (task / "children").read_text()
     return {int(child) for child in children.split()}
 
 

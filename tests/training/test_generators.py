@@ -52,7 +52,8 @@ class Identity(Generator):
 
 
 def tiny_vae() -> LatentDiffusionAutoencoder:
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is an optional package")
+    import diffusers  # slow to import, and only these tests need it
+
     vae = diffusers.AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -335,7 +336,6 @@ class TestDiffusers:
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # of the hub's own client
     def test_a_missing_folder_says_what_to_put_where(self, tmp_path: Path) -> None:
-        pytest.importorskip("diffusers", reason="diffusers is an optional package")
         with pytest.raises(WeightsError, match=r"config\.json.*folder"):
             load_generator("diffusers", str(tmp_path / "none"))
 
