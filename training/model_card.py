@@ -22,6 +22,9 @@ On the reporting half of the validation pictures, which chose neither threshold 
 
 {figures}
 
+Measured by the export on the run's own predictions; the same with intervals, and per source:
+`python scripts/evaluate.py score --data MANIFEST --split val --half report --weights FOLDER`.
+
 Largest difference of ONNX Runtime from PyTorch, {precision}: {largest_difference:.2g}.
 
 ## Trained on

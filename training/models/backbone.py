@@ -109,6 +109,17 @@ def set_stem_stride(network: nn.Module, stride: int) -> None:
     raise UsageError("model.stem_stride: the backbone has no strided convolution; leave it out")
 
 
+def norm_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Scale and shift of every batch norm.
+
+    Where they are frozen the norms keep their statistics too. Small batches estimate statistics
+    badly, and norms that were folded into their convolutions carry none: their mean is 0 and their
+    variance 1, whatever the features have.
+    """
+    norms = (one for one in network.modules() if isinstance(one, nn.BatchNorm2d))
+    return [parameter for norm in norms for parameter in norm.parameters()]
+
+
 def takes_any_size(network: nn.Module) -> bool:
     """Whether the exported graph may leave height and width open.
 

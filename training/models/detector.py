@@ -5,7 +5,15 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from training.models.backbone import BackboneOptions, build_backbone, depth_groups, takes_any_size
+from training.models.backbone import (
+    BackboneOptions,
+    build_backbone,
+    depth_groups,
+    norm_parameters,
+    takes_any_size,
+)
+
+_MOMENTUM = 0.02  # of feature statistics under a backbone that moves: some 50 batches
 
 
 def synthetic_logit(scores: Tensor) -> Tensor:
@@ -68,27 +76,39 @@ class TimmDetector(Detector):
 
 
 class PooledFeatures(Detector):
-    """A frozen backbone; mean and deviation of every stage, standardised, under a small head.
+    """Mean and deviation of every stage of a backbone, standardised, under a small head.
 
-    What pretrained features know of content and style without any further training: the floor
-    that a trained detector has to beat, and quick to train on a CPU.
+    With a frozen backbone, what pretrained features know of content and style: the floor that a
+    trained detector has to beat, and quick to train on a CPU. The batch norms of the backbone keep
+    their statistics in any case, for they may have been folded into its convolutions.
     """
 
     class Options(BackboneOptions):
-        """Settings of `PooledFeatures`; ``hidden`` is the width of the head's layer, 0 for none."""
+        """Settings of `PooledFeatures`.
+
+        Attributes:
+            hidden: width of the head's layer, 0 for none.
+            dropout: acts on the standardised features.
+            frozen: the backbone stays as it came; otherwise the phases say what is trained.
+        """
 
         name: Literal["pooled_features"]
         hidden: int = 0
         dropout: float = 0.0
+        frozen: bool = True
 
     def __init__(self, options: Options, classes: list[str]) -> None:
         super().__init__()
         self.backbone, self.normalise = build_backbone(options)
-        self.backbone.requires_grad_(False)
+        self.frozen = options.frozen
+        kept = self.backbone.parameters() if self.frozen else norm_parameters(self.backbone)
+        for parameter in kept:
+            parameter.requires_grad_(False)
         width = self._width()
-        # Without a momentum the statistics are plain averages over all training batches, and
-        # without affine parameters the layer does nothing but standardise.
-        self.standardise = nn.BatchNorm1d(width, affine=False, momentum=None)
+        # Without a momentum the statistics are plain averages over all training batches, which
+        # suits features that do not move. Without affine parameters the layer only standardises.
+        momentum = None if self.frozen else _MOMENTUM
+        self.standardise = nn.BatchNorm1d(width, affine=False, momentum=momentum)
         self.head = _head(width, options.hidden, options.dropout, len(classes))
 
     def features(self, images: Tensor) -> Tensor:
@@ -109,17 +129,23 @@ class PooledFeatures(Detector):
         return self
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
-        """The head alone: the backbone never moves."""
-        return [list(self.head.parameters())]
+        """The head alone where the backbone never moves; else stem, stages, head, less norms."""
+        head = list(self.head.parameters())
+        if self.frozen:
+            return [head]
+        norms = {id(parameter) for parameter in norm_parameters(self.backbone)}
+        groups = depth_groups(self.backbone)
+        return [*([one for one in group if id(one) not in norms] for group in groups), head]
 
-    @torch.no_grad()
     def _pooled(self, images: Tensor) -> Tensor:
-        last, stages = self.backbone.forward_intermediates(self.normalise(images))
-        return torch.cat([pool(feature_map) for feature_map in [*stages, last]], dim=1)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            last, stages = self.backbone.forward_intermediates(self.normalise(images))
+            return torch.cat([pool(feature_map) for feature_map in [*stages, last]], dim=1)
 
     def _width(self) -> int:
         self.backbone.eval()
-        return self._pooled(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1]
+        with torch.no_grad():
+            return self._pooled(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1]
 
 
 def pool(feature_map: Tensor) -> Tensor:

@@ -3,11 +3,13 @@ from typing import ClassVar
 import pytest
 import torch
 from timm.models import create_model
+from torch import nn
 
 from synthdet.errors import UsageError
 from tests.training.models.contract import ModelContract, pictures
 from training.models import build_model, parse_options
 from training.models.detector import pool, synthetic_logit
+from training.module import freeze, set_modes
 
 CONVNEXT = {"name": "timm_detector", "backbone": "test_convnext", "pretrained": False}
 POOLED = {"name": "pooled_features", "backbone": "test_efficientnet", "pretrained": False}
@@ -19,6 +21,11 @@ class TestTimmDetector(ModelContract):
 
 class TestPooledFeatures(ModelContract):
     options: ClassVar = {**POOLED, "hidden": 8}
+    classes: ClassVar = ["real", "fake"]
+
+
+class TestPooledFeaturesThatMove(ModelContract):
+    options: ClassVar = {**POOLED, "frozen": False}
     classes: ClassVar = ["real", "fake"]
 
 
@@ -67,6 +74,20 @@ def test_a_pooled_backbone_never_moves_and_its_statistics_are_standardised():
     assert features.mean(dim=0).abs().max() < 1e-3
     network.eval()  # statistics are the plain average over what was seen: that very batch
     assert network.features(images).mean(dim=0).abs().max() < 0.1
+
+
+def test_a_pooled_backbone_that_moves_keeps_its_norms():
+    torch.manual_seed(0)
+    network = build_model(parse_options({**POOLED, "frozen": False}), ["real", "fake"])
+    freeze(network, "all")
+    set_modes(network)
+    norms = [one for one in network.backbone.modules() if isinstance(one, nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    network(torch.from_numpy(pictures(4))).sum().backward()
+    assert all(torch.equal(norm.running_mean, old) for norm, old in zip(norms, before, strict=True))
+    assert all(one.grad is None for norm in norms for one in norm.parameters())
+    convolutions = [one for one in network.backbone.modules() if isinstance(one, nn.Conv2d)]
+    assert all(one.weight.grad.abs().sum() > 0 for one in convolutions)
 
 
 def test_a_local_file_is_loaded(tmp_path):
