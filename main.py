@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from synthdet.arguments import build_parser
-from synthdet.entry import run, submit_run
+from synthdet.console import catch_signals, mend_streams, say
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.machine import process_age
 
@@ -20,16 +20,22 @@ from synthdet.machine import process_age
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: every row has an answer, 1: no output, 2: unusable arguments."""
     started = time.monotonic() - process_age()
+    mend_streams()
     try:
         args = build_parser().parse_args(argv)
-        if args.action:
-            return act(args)
-        outcome = run(args, started)
+        return act(args) if args.action else score(args, started)
     except SynthdetError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
+        say(f"main.py: error: {error}")
         return error.exit_code
-    if outcome.abandoned:  # a model call hangs in a thread, and would keep the interpreter alive
-        sys.stderr.flush()
+
+
+def score(args: argparse.Namespace, started: float) -> int:
+    """Answer every row of INPUT. Everything slow is imported once signals are caught."""
+    interrupted = catch_signals()
+    from synthdet.entry import run
+
+    outcome = run(args, started, interrupted)
+    if outcome.abandoned:  # a model call runs on, and ending the interpreter under it may crash
         os._exit(0)
     return 0
 
@@ -39,6 +45,8 @@ def act(args: argparse.Namespace) -> int:
     if args.config is None:
         raise UsageError("--action works on a recipe, found none: give it with --config")
     if args.action == "submit":
+        from synthdet.entry import submit_run
+
         written = submit_run(args)
     else:
         try:

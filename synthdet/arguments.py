@@ -55,8 +55,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true",
         help="Continue an interrupted run with the same input, weights and options.")
     add("--pack", metavar="CONTEST",
-        help="Also write a contest's submission beside OUTPUT: vipcup, mediaeval-a, mediaeval-b, "
-        "aaltoes or recodai. One that fails its own check is not written.")
+        help="Also write a submission into the folder OUTPUT.submission, for vipcup, mediaeval-a, "
+        "mediaeval-b, aaltoes or recodai. One that fails its own check is not written.")
     add("--team", metavar="NAME", default="",
         help="Name of the team, for contests that put it into file names.")
     add("--run", choices=("constrained", "open"),

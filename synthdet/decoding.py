@@ -16,6 +16,7 @@ import resource
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -39,7 +40,9 @@ T = TypeVar("T")
 
 _AHEAD = 2  # files in a worker's hands, so that it need not wait for us between two of them
 _START_SECONDS = 60.0  # granted to a worker for its imports
-_START_ATTEMPTS = 3  # failures in a row, after which no more workers are started
+_START_PAUSE = 0.5  # between two attempts to start a worker, for what is short may come back
+_START_PATIENCE = 20.0  # of attempts in vain, after which waiting files are given up
+_MESSAGE_SECONDS = 5.0  # granted to a worker to finish an answer that it has begun
 _STOP_SECONDS = 1.0  # granted to a dying worker; one that waits for a dead disk takes for ever
 _NEVER = float("inf")
 
@@ -87,7 +90,8 @@ class DecodePool(Generic[T]):
         self._job = pickle.dumps((prepare, limits))
         self._queue: deque[_Task[T]] = deque()
         self._workers: list[_Worker[T]] = []
-        self._failed_starts = 0
+        self._failing_since = _NEVER  # when the first of the latest starts in vain was tried
+        self._next_start = 0.0
         self._closing = False
         self._closed = False
         self._selector = selectors.DefaultSelector()
@@ -117,7 +121,8 @@ class DecodePool(Generic[T]):
         """Kill the workers, also those that hang; files not finished fail as crashed."""
         self._closing = True
         self._ring()
-        self._thread.join()
+        # The thread may be held up by a dead disk; a run at its deadline cannot wait for that.
+        self._thread.join(2 * _STOP_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -151,17 +156,21 @@ class DecodePool(Generic[T]):
             self._shut_down()
 
     def _start_workers(self) -> None:
-        while len(self._workers) < self._wanted and self._failed_starts < _START_ATTEMPTS:
+        while len(self._workers) < self._wanted and time.monotonic() >= self._next_start:
             try:
                 worker: _Worker[T] = _Worker(self._job)
             except OSError:  # no memory, or too many processes
-                self._failed_starts += 1
+                self._note_failed_start()
             else:
                 self._workers.append(worker)
                 self._selector.register(worker.connection, selectors.EVENT_READ, worker)
 
+    def _note_failed_start(self) -> None:
+        self._failing_since = min(self._failing_since, time.monotonic())
+        self._next_start = time.monotonic() + _START_PAUSE
+
     def _hand_out(self) -> None:
-        if not self._workers:
+        if not self._workers and time.monotonic() - self._failing_since > _START_PATIENCE:
             self._give_up_queue("no decoding process starts, its words are on stderr")
         while self._queue:
             ready = [worker for worker in self._workers if worker.ready]
@@ -174,6 +183,8 @@ class DecodePool(Generic[T]):
 
     def _seconds_to_deadline(self) -> float | None:
         deadline = min((worker.deadline for worker in self._workers), default=_NEVER)
+        if len(self._workers) < self._wanted:
+            deadline = min(deadline, self._next_start)
         return None if deadline == _NEVER else max(0.0, deadline - time.monotonic())
 
     def _receive(self, worker: "_Worker[T]") -> None:
@@ -186,7 +197,7 @@ class DecodePool(Generic[T]):
             worker.take(self._limits.seconds).settle(pickle.loads(message))
         else:
             worker.ready, worker.deadline = True, _NEVER
-            self._failed_starts = 0
+            self._failing_since = _NEVER
 
     def _stop_late_workers(self) -> None:
         now = time.monotonic()
@@ -199,7 +210,7 @@ class DecodePool(Generic[T]):
         self._selector.unregister(worker.connection)
         worker.stop()
         if not worker.ready:
-            self._failed_starts += 1
+            self._note_failed_start()
         if worker.tasks:
             worker.tasks.popleft().fail(fault, reason)
         self._queue.extendleft(reversed(worker.tasks))
@@ -212,8 +223,9 @@ class DecodePool(Generic[T]):
     def _shut_down(self) -> None:
         for worker in self._workers:
             worker.process.kill()
+        end = time.monotonic() + _STOP_SECONDS  # for all of them together
         for worker in self._workers:
-            worker.stop()
+            worker.stop(max(0.0, end - time.monotonic()))
             self._queue.extend(worker.tasks)
         self._selector.close()
         self._bell.close()
@@ -246,6 +258,8 @@ class _Worker(Generic[T]):
         self.ready = False
         self.deadline = time.monotonic() + _START_SECONDS
         ours, theirs = socket.socketpair()
+        # An answer that stops in the middle would hold up the whole pool.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_MESSAGE_SECONDS))
         self.connection = Connection(ours.detach())
         try:
             self.process = _spawn(theirs)
@@ -278,11 +292,16 @@ class _Worker(Generic[T]):
             return "fell silent"
         return f"died: {signal.strsignal(-code)}" if code < 0 else f"left with exit code {code}"
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_STOP_SECONDS)
+            self.process.wait(seconds)
         self.connection.close()
+
+
+def _timeval(seconds: float) -> bytes:
+    """struct timeval of <sys/time.h>."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _spawn(end: socket.socket) -> "subprocess.Popen[bytes]":
@@ -330,18 +349,18 @@ def _answer(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], o
 
 def _confine(memory_bytes: int) -> None:
     """One thread, a bounded memory, no noise, and no life beyond the pool's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for signum in (signal.SIGINT, signal.SIGTERM):  # sent to all; the pool ends its workers itself
+        signal.signal(signum, signal.SIG_IGN)
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     # libtiff and libjpeg print a line for every oddity they meet, hundreds for a hostile file.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        _die_with_parent()
-        address_space = (
-            int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        )
-        resource.setrlimit(resource.RLIMIT_AS, (address_space + memory_bytes,) * 2)
+    with contextlib.suppress(OSError):  # where memory runs out, let it be a worker that is killed
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    _die_with_parent()
+    address_space = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (address_space + memory_bytes,) * 2)
 
 
 def _die_with_parent() -> None:

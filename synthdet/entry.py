@@ -1,10 +1,9 @@
 """The contest entry: arguments in, output and report out."""
 
-# What is heavy is imported inside `run`, so that --help and refusals come at once.
+# The runtime and the decoders are imported inside `run`, so that refusals come at once.
 import argparse
 import json
-import signal
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthdet.budget import default_budget
+from synthdet.console import say
 from synthdet.errors import OutputError, UsageError
 from synthdet.weights import Task, read_config
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 SHIPPED: dict[Task, Path] = {"detector": Path(__file__).parents[1] / "weights" / "detector"}
 
 
-def run(args: argparse.Namespace, started: float) -> "Outcome":
+def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Outcome":
     """Read the table, answer every row, write the output and the report.
 
     Args:
         args: as `build_parser` gives them.
         started: reading of ``time.monotonic()`` at process start, from which the budget counts.
+        interrupted: ends the run with what is there, once it is set.
 
     Raises:
         SynthdetError: nothing could be answered or written, as the error says.
     """
     _check_paths(args)
-    interrupted = _catch_signals()
     folders = _weights_by_task(args.weights)
 
     from synthdet.formats.logits import write_logits
@@ -45,8 +45,9 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
     packer = _packer(args, folders["detector"])  # a refusal comes now rather than after an hour
     manifest = read_manifest(args.input)
     options = _options(args, folders["detector"], len(manifest.rows))
-    journal_path = args.output.with_name(f"{args.output.name}.journal")
-    outcome, journal = score(manifest, journal_path, options, started, interrupted)
+    outcome, journal = score(
+        manifest, _beside(args.output, ".journal"), options, started, interrupted
+    )
 
     logits = [answer.logit for answer in outcome.answers]
     write_logits(args.output, [row.name for row in manifest.rows], logits)
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, started: float) -> "Outcome":
         journal.remove()
     packer(manifest.rows, logits)
     if not args.quiet:
-        print(_summary(args.output, report), file=sys.stderr)
+        say(_summary(args.output, report))
     return outcome
 
 
@@ -79,7 +80,9 @@ def _packer(
 
     def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
         predictions = Predictions(rows, logits, args.team, contest_run, threshold)
-        pack(args.pack, predictions, args.output.parent)
+        folder = _beside(args.output, ".submission")
+        folder.mkdir(exist_ok=True)
+        pack(args.pack, predictions, folder)
 
     return write
 
@@ -98,20 +101,6 @@ def _options(args: argparse.Namespace, weights: Path, rows: int) -> "Options":
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,
     )
-
-
-def _catch_signals() -> threading.Event:
-    """The first SIGTERM or Ctrl-C sets the event that ends the run in order; a second one kills."""
-    interrupted = threading.Event()
-
-    def remember(signum: int, _frame: object) -> None:
-        interrupted.set()
-        signal.signal(signum, signal.SIG_DFL)
-
-    if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, remember)
-    return interrupted
 
 
 def submit_run(args: argparse.Namespace) -> list[Path]:
@@ -135,15 +124,25 @@ def _check_paths(args: argparse.Namespace) -> None:
         raise UsageError(
             "--masks needs a localizer, and this version has none: leave --masks out to get logits"
         )
-    paths = {"INPUT": args.input, "OUTPUT": args.output, "--report": _report_path(args)}
-    resolved = {name: path.resolve() for name, path in paths.items()}
-    if len(set(resolved.values())) < len(resolved):
-        raise UsageError(
-            f"INPUT, OUTPUT and the report must be three files, found {args.input}, {args.output} "
-            f"and {_report_path(args)}: choose another OUTPUT or --report"
-        )
-    if args.output.is_dir():
-        raise UsageError(f"OUTPUT {args.output} is a folder, expected the name of a CSV to write")
+    paths = {
+        "INPUT": args.input,
+        "OUTPUT": args.output,
+        "the report": _report_path(args),
+        "the journal": _beside(args.output, ".journal"),
+    }
+    places = {name: os.path.realpath(path) for name, path in paths.items()}
+    if len(set(places.values())) < len(places):
+        named = ", ".join(f"{name} {path}" for name, path in paths.items())
+        raise UsageError(f"found {named}, expected four different files: choose another OUTPUT")
+    for name in ("OUTPUT", "the report"):
+        if paths[name].exists() and not paths[name].is_file():
+            raise UsageError(
+                f"{name} {paths[name]} is a folder or a device, expected a file to write or replace"
+            )
+
+
+def _beside(output: Path, suffix: str) -> Path:
+    return output.with_name(output.name + suffix)
 
 
 def _weights_by_task(folders: Sequence[Path]) -> dict[Task, Path]:
@@ -163,7 +162,7 @@ def _weights_by_task(folders: Sequence[Path]) -> dict[Task, Path]:
 
 
 def _report_path(args: argparse.Namespace) -> Path:
-    path: Path = args.report or args.output.with_name(f"{args.output.name}.report.json")
+    path: Path = args.report or _beside(args.output, ".report.json")
     return path
 
 
@@ -174,12 +173,17 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
         with write_atomically(path) as stream:
             stream.write(json.dumps(report, indent=2).encode() + b"\n")
     except OutputError as error:  # the answers are written, and they are what counts
-        print(f"warning: {error}", file=sys.stderr)
+        say(f"warning: {error}")
 
 
 def _summary(output: Path, report: dict[str, Any]) -> str:
     rows, answered = report["input"]["rows"], report["counts"].get("ok", 0)
-    ended = {"complete": "", "deadline": ", stopped by the budget", "interrupted": ", interrupted"}
+    ended = {
+        "complete": "",
+        "deadline": ", stopped by the budget",
+        "interrupted": ", interrupted",
+        "failed": ", broken off",
+    }
     return (
         f"{output}: {rows} rows, {rows - answered} of them fallbacks{ended[report['run']['ended']]}"
         f"; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"

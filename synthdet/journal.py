@@ -6,6 +6,7 @@ computes exactly the batches that an undisturbed run would have computed.
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -57,6 +58,7 @@ class Journal:
             if keep:
                 os.truncate(self.path, keep)  # a line that was cut short by the kill
             else:
+                self.path.unlink(missing_ok=True)  # it may belong to another user
                 self.path.write_bytes(_line({"format": FORMAT, "key": self._key}))
         except OSError as error:
             raise OutputError(
@@ -96,16 +98,27 @@ class Journal:
         batches: dict[int, list[Answer]] = {}
         keep = len(lines[0])
         for line in lines[1:]:
-            batch = _parse(line)
+            batch = _parse_batch(line)
             if batch is None:
                 break
-            batches[batch["start"]] = [Answer(*answer) for answer in batch["answers"]]
+            batches[batch[0]] = batch[1]
             keep += len(line)
         return batches, keep, ""
 
 
 def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content).encode() + b"\n"
+
+
+def _parse_batch(line: bytes) -> tuple[int, list[Answer]] | None:
+    """One whole line -> first row and answers; None where it was cut short or damaged."""
+    try:
+        content = _parse(line) or {}
+        answers = [Answer(*answer) for answer in content["answers"]]
+        finite = all(math.isfinite(one.logit) for one in answers)
+        return (int(content["start"]), answers) if finite else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

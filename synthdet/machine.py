@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OLDEST_START = 30.0  # seconds from the kernel's start of a process to its first line of Python
 
 
 def available_cpus(cgroup: Path = _CGROUP) -> int:
@@ -42,12 +43,17 @@ def gpu_present() -> bool:
 
 
 def process_age() -> float:
-    """Seconds since the kernel started this process; 0.0 where that cannot be told."""
+    """Seconds since the kernel started this process; 0.0 where that cannot be told.
+
+    A shell that ends in ``exec python`` hands on its own age, so what is too old to be an
+    interpreter's start counts as unknown.
+    """
     try:
         # Field 22 of proc(5) stat; the command name in parentheses may hold spaces.
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        return age if 0.0 <= age <= _OLDEST_START else 0.0
     except (OSError, ValueError, IndexError):
         return 0.0
 

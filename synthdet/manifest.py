@@ -185,6 +185,6 @@ _RESPELLINGS: tuple[Callable[[str], str], ...] = (
 def _exists(path: Path) -> bool:
     try:
         path.stat()
-    except OSError:  # `Path.exists` lets a name that is too long through
+    except (OSError, ValueError):  # a name too long, or not of the file system's encoding
         return False
     return True

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,7 +26,7 @@ from synthdet.background import BackgroundThread
 from synthdet.budget import Clock, Governor
 from synthdet.decoding import DecodeLimits, DecodePool
 from synthdet.detector import Detector
-from synthdet.errors import ImageError
+from synthdet.errors import ImageError, SynthdetError
 from synthdet.journal import Answer, Journal
 from synthdet.machine import available_cpus
 from synthdet.manifest import Manifest
@@ -88,7 +88,7 @@ class Outcome:
         config: of the weights that answered.
         provider: the one that really ran; "none" when the run ended before a model was loaded.
         batch_size: rows in a batch.
-        ended: "complete", "deadline" or "interrupted".
+        ended: "complete", "deadline", "interrupted", or "failed" where the run itself broke.
         resumed: rows taken from an earlier run's journal.
         dropped: steps that the governor gave up, as in `synthdet.budget.Drop`.
         seconds: wall time the main thread spent in each stage.
@@ -163,7 +163,8 @@ class _Run:
         self.options = options
         self.governor = Governor(options.budget, len(self.rows), steps, started, clock)
         self.outcome = Outcome([], config)
-        self.journal = Journal(journal_path, _journal_key(manifest, config, options))
+        self.journal = Journal(journal_path, "")
+        self._manifest = manifest
         self._answers: list[Answer | None] = [None] * len(self.rows)
         self._done = 0
         self._interrupted = interrupted or threading.Event()
@@ -178,9 +179,14 @@ class _Run:
                 self._compute()
         except _StoppedError as stop:
             self.outcome.ended = str(stop)
+        except SynthdetError:
+            raise
+        except Exception as error:  # ours, or the system's: the answers so far are worth keeping
+            self.outcome.ended = "failed"
+            self._warn(f"the run broke off ({type(error).__name__}: {error})")
         self.outcome.dropped = [asdict(drop) for drop in self.governor.dropped]
         self.outcome.answers = [
-            answer or self._fallback(self.outcome.ended, "not reached in time")
+            answer or self._fallback(self.outcome.ended, "the run ended before this row")
             for answer in self._answers
         ]
 
@@ -199,8 +205,10 @@ class _Run:
                 detector = self._wait(loading)
                 self._note_model(detector)
                 self._spend("start", opened)
-                self._score_all(detector, pool, model_thread, self._open_journal())
-                self.outcome.provider = detector.model.provider  # a GPU may have been given up
+                try:
+                    self._score_all(detector, pool, model_thread, self._open_journal())
+                finally:  # a GPU may have been given up
+                    self.outcome.provider = detector.model.provider
             finally:
                 self.outcome.abandoned = not model_thread.stop(_STOP_SECONDS)
 
@@ -212,10 +220,22 @@ class _Run:
 
     def _open_journal(self) -> dict[int, list[Answer]]:
         """Finished batches of an earlier run. Only now, so that a start that fails loses none."""
+        self.journal = Journal(self.journal.path, self._journal_key())
         finished, why_new = self.journal.start(self.options.resume)
         if why_new:
             self._warn(f"starting anew: {why_new}")
         return finished
+
+    def _journal_key(self) -> str:
+        """sha256 over all that shapes an answer; what only shapes the pace is left out."""
+        shaping = {
+            "version": __version__,
+            "input": self._manifest.sha256,
+            "weights": asdict(self.outcome.config),
+            "limits": asdict(self.options.limits),
+            "device": [self.outcome.provider, self.outcome.batch_size],
+        }
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()
 
     def _score_all(
         self,
@@ -238,7 +258,8 @@ class _Run:
             try:
                 for batch, seen in self._decoded(todo, pool):
                     if running:
-                        self._finish(*running, bar)
+                        ready, running = running, None
+                        self._finish(*ready, bar)
                     full = self.governor.keeps(EXTRA_VIEWS)
                     running = batch, model_thread.submit(self._answer, detector, seen, full)
             finally:  # also where the run stops while the next batch is read
@@ -339,8 +360,8 @@ class _Run:
             )
 
     def _keep(self, start: int, answers: Sequence[Answer]) -> None:
-        if not self._journal_works:
-            return
+        if not self._journal_works or self.governor.dropped:
+            return  # rows that got less are computed anew when there is more time
         try:
             self.journal.append(start, answers)
         except OSError as error:  # a full disk must not cost the answers already in memory
@@ -366,16 +387,3 @@ class _Run:
     def _warn(self, message: str) -> None:
         self.outcome.warnings.append(message)
         self._show(message)
-
-
-def _journal_key(manifest: Manifest, config: WeightsConfig, options: Options) -> str:
-    """sha256 over all that shapes an answer; what only shapes the pace is left out."""
-    shaping = {
-        "version": __version__,
-        "input": manifest.sha256,
-        "weights": asdict(config),
-        "options": asdict(
-            replace(options, weights=Path(), workers=None, budget=None, resume=False, progress=True)
-        ),
-    }
-    return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()

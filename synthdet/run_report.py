@@ -17,7 +17,7 @@ from synthdet.pipeline import Options, Outcome
 
 SCHEMA = Path(__file__).with_name("run_report.schema.json")
 FORMAT = 1
-_PACKAGES = ("onnxruntime-gpu", "numpy", "pillow", "opencv-python-headless")
+_PACKAGES = ("onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
 
 
 def make_report(
@@ -26,7 +26,8 @@ def make_report(
     """Everything a person or a program may ask about a finished run, as plain JSON values."""
     rows = len(outcome.answers)
     statuses = Counter(answer.status for answer in outcome.answers)
-    computed = rows - outcome.resumed - statuses["deadline"] - statuses["interrupted"]
+    ends = ("deadline", "interrupted", "failed")
+    computed = rows - outcome.resumed - sum(statuses[end] for end in ends)
     return {
         "format": FORMAT,
         "versions": _versions(),
@@ -79,6 +80,6 @@ def _versions() -> dict[str, str]:
     for package in _PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # another build of the same package, such as onnxruntime
+        except PackageNotFoundError:  # one of the two builds of the runtime is not there
             continue
     return found

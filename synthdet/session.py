@@ -1,6 +1,5 @@
 """A weights folder -> a verified model on a chosen provider. The only import of the runtime."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from synthdet.console import say
 from synthdet.errors import WeightsError
 from synthdet.machine import available_cpus, gpu_present
 from synthdet.weights import Task, WeightsConfig, read_config, verify_files
@@ -30,7 +30,7 @@ _OUT_OF_MEMORY = (
 
 def warn_on_stderr(message: str) -> None:
     """The default `Warn`: one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
 
 
 class OnnxModel:

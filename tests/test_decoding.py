@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthdet import decoding
 from synthdet.decoding import DecodeLimits, DecodePool
 from synthdet.errors import ImageError
 from synthdet.images import LoadedImage, load_image
@@ -70,8 +72,18 @@ def answer_the_unpicklable(loaded: LoadedImage) -> Callable[[], int]:
     return lambda: 0
 
 
+def begin_an_answer(loaded: LoadedImage) -> int:
+    """Announces 1,000 bytes on the pipe to the pool, sends one and hangs."""
+    for pipe in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own descriptor is closed by now
+            if "socket" in str(pipe.readlink()):
+                os.write(int(pipe.name), struct.pack("!i", 1000) + b"x")
+    return hang(loaded)
+
+
 ORDERS: list[Callable[[LoadedImage], object]] = [
     answer, hang, hang_in_c, die, crash, leave, devour, stumble, answer_the_unpicklable,
+    begin_an_answer,
 ]  # fmt: skip
 
 
@@ -249,11 +261,34 @@ def test_workers_that_do_not_start_cost_the_files_not_the_run(
     monkeypatch: pytest.MonkeyPatch, write: Write, executable: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 1.0)
     with DecodePool(2, LIMITS, obey) as pool:
         for future in [pool.submit(write()) for _ in range(3)]:
             with pytest.raises(ImageError, match="no decoding process starts") as caught:
                 future.result(timeout=10)
             assert caught.value.fault == "crashed"
+
+
+def test_a_moment_without_processes_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    executable = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with DecodePool(1, LIMITS, obey) as pool:
+        future = pool.submit(write())
+        time.sleep(1.2)  # some attempts
+        assert not future.done()
+        monkeypatch.setattr(sys, "executable", executable)
+        assert future.result(timeout=20) == 0
+
+
+def test_half_an_answer_costs_its_file_alone(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setattr(decoding, "_MESSAGE_SECONDS", 0.5)
+    with DecodePool(1, LIMITS, obey) as pool:
+        first, second = pool.submit(write(begin_an_answer)), pool.submit(write(green=7))
+        with pytest.raises(ImageError, match=r"fell silent|died"):
+            first.result(timeout=20)
+        assert second.result(timeout=20) == 7
 
 
 def test_what_does_not_pickle_is_refused_at_once() -> None:
@@ -287,6 +322,7 @@ def confinement(_loaded: LoadedImage) -> dict[str, object]:
 SCRIPT = """
 import sys, time
 from pathlib import Path
+from synthdet import decoding
 from synthdet.decoding import DecodeLimits, DecodePool
 from tests.test_decoding import answer, obey
 print("script", flush=True)

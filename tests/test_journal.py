@@ -71,6 +71,27 @@ def test_a_cut_at_any_byte_keeps_the_whole_batches_and_goes_on(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"start": 3}',
+        '{"start": 3, "answers": 7}',
+        '{"start": "x", "answers": []}',
+        '{"start": 3, "answers": [[1.0, "ok", "", 4]]}',
+        '{"start": 3, "answers": [[NaN, "ok", ""]]}',
+        '{"start": 3, "answers": [["warm", "ok", ""]]}',
+        "[]",
+    ],
+)
+def test_a_damaged_line_ends_the_journal_there(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "j"
+    write(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + line.encode() + b"\n")
+    assert Journal(path, "k").start(resume=True) == (BATCHES, "")
+    assert path.read_bytes() == whole
+
+
 def test_a_finished_run_leaves_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "k")
     journal.start(resume=False)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -127,10 +128,11 @@ def test_a_submission_is_packed_in_the_same_run(tmp_path: Path, write_images: An
     done = run(write_images(3), out / "logits.csv", "--weights", weights,
                "--pack", "mediaeval-a", "--team", "us", "--run", "constrained")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = read(out / "us_constrained.csv")
+    packed = out / "logits.csv.submission"
+    rows = read(packed / "us_constrained.csv")
     assert rows[0] == ["image_id", "prob", "label", "threshold"]
     assert [row[0] for row in rows[1:]] == ["0000.jpg", "0001.jpg", "0002.jpg"]
-    assert (out / "us_constrained.zip").exists()
+    assert (packed / "us_constrained.zip").exists()
     for row, (_, logit) in zip(rows[1:], read(out / "logits.csv")[1:], strict=True):
         assert row[2] == str(int(float(logit) >= 0.5))
 
@@ -154,9 +156,12 @@ def test_version() -> None:
     ("args", "message"),
     [
         (["gone.csv", "out.csv"], "gone.csv"),
-        (["in.csv", "in.csv"], "must be three files"),
-        (["in.csv", "out.csv", "--report", "out.csv"], "must be three files"),
-        (["in.csv", "folder"], "is a folder"),
+        (["in.csv", "in.csv"], "four different files"),
+        (["in.csv", "out.csv", "--report", "out.csv"], "four different files"),
+        (["out.csv.journal", "out.csv"], "four different files"),
+        (["in.csv", "out.csv", "--report", "folder"], "a folder or a device"),
+        (["in.csv", "out.csv", "--report", "/dev/null"], "a folder or a device"),
+        (["in.csv", "folder"], "a folder or a device"),
         (["picture.png", "out.csv"], "not a table"),
         (["no_column.csv", "out.csv"], "filename"),
         (["in.csv", "out.csv", "--weights", "folder"], "config.json"),
@@ -282,6 +287,45 @@ def test_a_signal_writes_what_is_there(slow: tuple[list[object], Path], signum: 
     assert 8 <= report["counts"]["ok"] < ROWS
     assert report["counts"]["ok"] + report["counts"]["interrupted"] == ROWS
     assert journalled(output) > 0  # for --resume
+
+
+def test_many_signals_at_once_still_leave_an_output(slow: tuple[list[object], Path]) -> None:
+    args, output = slow
+    process = start(*args)
+    wait_for(lambda: journalled(output) >= 1)
+    for _ in range(5):  # as `timeout` does: the process, then its group
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert len(read(output)) == ROWS + 1
+
+
+def test_a_signal_while_everything_starts_leaves_an_output(
+    slow: tuple[list[object], Path],
+) -> None:
+    args, output = slow
+    process = start(*args)
+    caught = Path(f"/proc/{process.pid}/status")
+    # Bit 14 of SigCgt: SIGTERM has a handler.
+    wait_for(lambda: int(re.findall(r"SigCgt:\s*(\w+)", caught.read_text())[0], 16) >> 14 & 1 == 1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert len(read(output)) == ROWS + 1
+    assert read_report(output)["run"]["ended"] == "interrupted"
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
+def test_nobody_to_talk_to_costs_nothing(
+    tmp_path: Path, detector_folder: Path, write_images: Any, stderr: str
+) -> None:
+    output = tmp_path / "out.csv"  # --resume warns that there is no journal
+    command = f"exec '{sys.executable}' '{MAIN}' '{write_images(2)}' '{output}' --resume"
+    done = subprocess.run(["sh", "-c", f"{command} --weights '{detector_folder}' {stderr}"])
+    assert done.returncode == 0
+    assert len(read(output)) == 3
+    assert read_report(output)["counts"] == {"ok": 2}
 
 
 def test_a_run_out_of_time_is_complete_before_its_deadline(

@@ -1,5 +1,6 @@
 """The pipeline with a scripted decoder and model, so that every fault can be staged."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -205,6 +206,34 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_run(
     assert logits(outcome) == list(range(12))
     assert len(warnings) == 1
     assert "No space left on device" in warnings[0]
+
+
+def test_a_run_that_breaks_keeps_its_answers(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def collect(self: Any, batch: range, files: Any) -> Any:
+        if batch.start == 8:
+            raise RuntimeError("can't start new thread")
+        return real(self, batch, files)
+
+    real = pipeline._Run._collect
+    monkeypatch.setattr(pipeline._Run, "_collect", collect)
+    outcome, journal = run(numbered(12))
+    assert outcome.ended == "failed"
+    assert logits(outcome) == [*range(8), *[PRIOR] * 4]
+    assert statuses(outcome)[-1] == "failed"
+    assert "can't start new thread" in outcome.warnings[0]
+    assert journal.path.exists()
+
+
+def test_rows_without_their_extra_views_are_not_kept_for_a_run_with_more_time(run: Any) -> None:
+    now = [0.0]
+
+    def script(number: float) -> float:
+        now[0] += 1.0
+        return number
+
+    outcome, journal = run(numbered(100), script, budget=60.0, clock=lambda: now[0])
+    starts = [json.loads(line)["start"] for line in journal.path.read_text().splitlines()[1:]]
+    assert max(starts) < outcome.dropped[0]["row"]
 
 
 def test_resume_takes_what_is_finished_and_computes_the_rest(run: Any) -> None:
