@@ -5,6 +5,9 @@ measured throughput, projects the finish, and where that lies past the deadline 
 step of a fixed ladder (say: refinement, then extra views), once, for all rows that follow: scores
 within a run stay comparable, and the finish is projected anew from rows at the new pace. The last
 resort is not a step: at the cut-off the run stops, and what is left gets the prior logit.
+
+What the governor cannot interrupt is the runtime opening a graph, which holds the interpreter's
+lock: seconds for a large one, so a budget under the time a model takes to load is not kept.
 """
 
 import math

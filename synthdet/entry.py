@@ -50,7 +50,9 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     )
 
     logits = [answer.logit for answer in outcome.answers]
+    began = time.monotonic()
     write_logits(args.output, [row.name for row in manifest.rows], logits)
+    outcome.seconds["write"] = time.monotonic() - began
     report = make_report(manifest, options, outcome, time.monotonic() - started)
     _write_report(_report_path(args), report)
     if outcome.ended == "complete":

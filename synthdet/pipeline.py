@@ -91,7 +91,8 @@ class Outcome:
         ended: "complete", "deadline", "interrupted", or "failed" where the run itself broke.
         resumed: rows taken from an earlier run's journal.
         dropped: steps that the governor gave up, as in `synthdet.budget.Drop`.
-        seconds: wall time the main thread spent in each stage.
+        seconds: by stage. "start": until the model was ready. "model": the model at work. "decode":
+            the coordinating thread waiting for files, so little where the model is the slower one.
         warnings: lines that were shown on stderr.
         abandoned: a model call still runs in a thread; leave with ``os._exit``.
     """
@@ -314,10 +315,12 @@ class _Run:
         self, detector: Detector, seen: Sequence[Seen | ImageError], extra_views: bool
     ) -> list[Answer]:
         """One batch of files -> answers, on the model thread."""
+        began = self._clock()
         pictures = [item.views for item in seen if not isinstance(item, ImageError)]
         if not extra_views:
             pictures = [views.first() for views in pictures]
         logits = iter(self._logits(detector, pictures))
+        self._spend("model", began)
         return [
             self._fallback(item.fault, str(item))
             if isinstance(item, ImageError)
@@ -345,9 +348,7 @@ class _Run:
         return Answer(self.outcome.config.prior_logit, status, detail)
 
     def _finish(self, batch: range, running: "Future[list[Answer]]", bar: "tqdm[Any]") -> None:
-        waited = self._clock()
         answers = self._wait(running)
-        self._spend("model", waited)
         self._answers[batch.start : batch.stop] = answers
         self._keep(batch.start, answers)
         bar.update(len(batch))

@@ -52,7 +52,10 @@ def make_report(
             "wall_seconds": round(wall_seconds, 3),
             "images_per_second": _rate(computed, wall_seconds),
             "stages": {
-                stage: {"seconds": round(spent, 3), "images_per_second": _rate(computed, spent)}
+                stage: {
+                    "seconds": round(spent, 3),
+                    "images_per_second": None if stage == "start" else _rate(computed, spent),
+                }
                 for stage, spent in outcome.seconds.items()
             },
             "peak_memory": peak_memory(),

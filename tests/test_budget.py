@@ -101,11 +101,18 @@ def test_a_hopeless_machine_stops_before_the_deadline() -> None:
 
 
 def test_start_up_counts_against_the_budget_but_not_as_pace() -> None:
-    machine = Machine(lambda row, now: 0.02)
-    governor = Governor(100, 1000, STEPS, started=60.0, clock=lambda: machine.now)
-    assert governor.elapsed == 40
-    assert machine.run(governor, 1000) < 1000 or machine.now <= 160
-    assert all(drop.row > 0 for drop in governor.dropped)
+    machine = Machine(lambda row, now: 0.009)  # 27 s with everything, after 60 s of starting
+    governor = Governor(100, 1000, STEPS, started=40.0, clock=lambda: machine.now)
+    assert governor.elapsed == 60
+    assert machine.run(governor, 1000) == 1000
+    assert governor.dropped == []  # 60 s a row of start-up would have projected hours
+
+
+def test_start_up_that_eats_the_time_is_made_up_for() -> None:
+    machine = Machine(lambda row, now: 0.018)  # 54 s with everything; 40 s are left
+    governor = Governor(100, 1000, STEPS, started=40.0, clock=lambda: machine.now)
+    assert machine.run(governor, 1000) == 1000
+    assert [drop.step for drop in governor.dropped] == ["refinement"]
 
 
 def test_without_a_budget_nothing_is_dropped_and_time_never_ends() -> None:
