@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
     ("recipe", "files"),
     [
         ("detector_compact", ["detector_model.pth"]),
+        ("detector_finetuned", ["head_model.pth", "finetuned_model.pth"]),
         ("vipcup_convnext_base", ["val_probs.csv"]),
         *(
             (recipe, ["classifier_model.pth", "finetuned_model.pth", "val_probs.csv"])
