@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet import calibration
+from synthdet.evaluation.detection import measure
 from synthdet.evaluation.labelled import LabelledSet
-from synthdet.evaluation.results import Row, measure
+from synthdet.evaluation.results import Row
 from synthdet.weights import WeightsConfig
 
 Logits = npt.NDArray[np.float64]  # RxN: R draws of N pictures

@@ -2,117 +2,43 @@ import csv
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from synthdet.errors import InputError
 from synthdet.evaluation import results
-from synthdet.evaluation.labelled import Sample
 
-# Real pictures of two sources, synthetic ones of two; a matched pair is the family "lab".
-SOURCES = [("lab", "lab_real", False), ("lab", "lab_ai", True), ("", "photos", False)]
-SOURCES += [("dalle", "dalle", True)]
+COLUMNS = ("scope", "n", "auc")
 
 
-def samples(per_source: int = 10) -> list[Sample]:
-    return [
-        Sample(f"{source}{index}", Path("x"), synthetic, source, family, f"{source}{index // 2}")
-        for family, source, synthetic in SOURCES
-        for index in range(per_source)
-    ]
+def test_rows_are_appended(tmp_path: Path) -> None:
+    path = tmp_path / "figures.csv"
+    results.append_rows(path, COLUMNS, [{"scope": "overall", "n": 4, "auc": 0.56789, "more": 1}])
+    results.append_rows(path, COLUMNS, [{"scope": "a", "n": 0, "auc": math.nan}])
+    with path.open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == [
+            {"scope": "overall", "n": "4", "auc": "0.5679"},
+            {"scope": "a", "n": "0", "auc": ""},
+        ]
 
 
-def logits(pictures: list[Sample], draws: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return rng.normal([2.0 * s.synthetic - 1 for s in pictures], 1, (draws, len(pictures)))
+def test_refuses_another_table(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="columns a,b"):
+        results.append_rows(path, COLUMNS, [])
+    assert path.read_text() == "a,b\n1,2\n"
 
 
-def origin() -> results.Row:
-    return dict.fromkeys(results.ORIGIN, "x")
+def test_a_table_is_aligned() -> None:
+    text = results.format_table([["scope", "n"], ["overall", "12"]])
+    assert text == "scope     n\noverall  12"
 
 
-class TestMeasure:
-    def test_scopes(self) -> None:
-        pictures = samples()
-        rows = {
-            row["scope"]: row for row in results.measure(pictures, logits(pictures), repeats=20)
-        }
-        # family:dalle would repeat itself as source:dalle and is told once
-        assert list(rows) == [
-            "overall", "family:dalle", "family:lab", "source:lab_ai", "source:lab_real",
-            "source:photos",
-        ]  # fmt: skip
-        assert (rows["overall"]["n_real"], rows["overall"]["n_fake"]) == (20, 20)
-        assert (rows["source:photos"]["n_real"], rows["source:photos"]["n_fake"]) == (10, 0)
-
-    def test_figures_of_a_scope(self) -> None:
-        pictures = samples()
-        values = logits(pictures)
-        lab = [s.family == "lab" for s in pictures]
-        row = results.measure(pictures, values, repeats=50)[2]
-        only = [s for s in pictures if s.family == "lab"]
-        alone = results.measure(only, values[:, lab], kinds=(), repeats=50)[0]
-        assert {**row, "scope": "overall"} == alone
-        assert row["balanced_accuracy_low"] <= row["balanced_accuracy"]
-        assert row["balanced_accuracy"] <= row["balanced_accuracy_high"]
-
-    def test_one_class_is_ranked_against_the_other_of_the_whole_set(self) -> None:
-        pictures = samples(2)
-        values = np.array([[-2.0, -1, 3, 4, 0, 5, 1, 6]])  # photos 0 and 5 against 3 4 1 6
-        rows = {r["scope"]: r for r in results.measure(pictures, values, repeats=20)}
-        row = rows["source:photos"]
-        assert row["auc"] == pytest.approx(5 / 8)
-        assert row["balanced_accuracy"] == 0.5
-        assert all(math.isnan(row[name]) for name in ("f1", "ap", "eer", "ece", "tpr_at_fpr_5"))
-
-    def test_draws_count_as_views_of_one_picture(self) -> None:
-        pictures = samples()
-        once = logits(pictures)
-        many = np.repeat(once, 4, axis=0)
-        one, four = (
-            results.measure(pictures, values, kinds=(), repeats=100)[0] for values in (once, many)
-        )
-        for name in results.FIGURES[1:]:
-            assert one[name] == pytest.approx(four[name])
-
-    def test_even_odds(self) -> None:
-        pictures = samples()
-        plain, moved = (
-            results.measure(pictures, logits(pictures), odds, (), 20)[0] for odds in (0.0, 1.0)
-        )
-        assert {name for name in plain if plain[name] != moved[name]} == {"nll", "ece"}
+def test_texts_of_a_figure() -> None:
+    row = {"auc": 0.5, "auc_low": math.nan, "auc_high": 0.75}
+    assert results.interval_texts(row, "auc") == ["0.500", "––0.750"]
 
 
-class TestFiles:
-    def test_rows_are_appended(self, tmp_path: Path) -> None:
-        pictures = samples(2)
-        rows = results.measure(pictures, logits(pictures), repeats=20)
-        path = tmp_path / "detection.csv"
-        for _ in range(2):
-            results.append_rows(path, [{**origin(), **row} for row in rows])
-        with path.open(newline="") as stream:
-            read = list(csv.DictReader(stream))
-        assert len(read) == 2 * len(rows)
-        assert read[0]["scope"] == "overall"
-        assert float(read[0]["auc"]) == pytest.approx(rows[0]["auc"], abs=1e-4)
-        alone = next(row for row in read if row["scope"] == "source:photos")
-        assert (alone["n_fake"], alone["f1"]) == ("0", "")
-
-    def test_refuses_another_table(self, tmp_path: Path) -> None:
-        path = tmp_path / "other.csv"
-        path.write_text("a,b\n1,2\n")
-        with pytest.raises(InputError, match="columns a,b"):
-            results.append_rows(path, [])
-        assert path.read_text() == "a,b\n1,2\n"
-
-    def test_text_is_aligned(self) -> None:
-        pictures = samples(2)
-        text = results.format_rows(results.measure(pictures, logits(pictures), repeats=20))
-        lines = text.splitlines()
-        assert len({len(line) for line in lines}) == 1
-        assert lines[1].startswith("overall ")
-        assert "nan" not in text
-
-    def test_commit(self) -> None:
-        assert results.git_commit()
-        assert " " not in results.git_commit()
+def test_commit() -> None:
+    assert results.git_commit()
+    assert " " not in results.git_commit()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import evaluate
 from scripts.evaluate import main
 from synthdet.calibration import calibration_half
-from synthdet.evaluation.results import measure
+from synthdet.evaluation.commands import detection
+from synthdet.evaluation.detection import measure
 from synthdet.weights import WeightsConfig, read_config, sha256_of
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_grid(
     png, table = data.parent / "grid.png", data.parent / "results.csv"
     arguments = ["grid", "--weights", str(detector_folder), "--data", str(data)]
     arguments += ["--per-source", "4", "--metric", "auc", "--png", str(png)]
-    monkeypatch.setattr(evaluate, "measure", functools.partial(measure, repeats=10))
+    monkeypatch.setattr(detection, "measure", functools.partial(measure, repeats=10))
     assert main([*arguments, "--results", str(table)]) == 0
     printed = capsys.readouterr().out
     assert "WebP quality" in printed
