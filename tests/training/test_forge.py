@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from synthdet.errors import UsageError
+from synthdet.evaluation.pairs import load_pair
 from tests.conftest import picture
 from training.data.augment import AugmentConfig
 from training.data.forge import main
@@ -23,7 +24,6 @@ from training.data.forging.sheet import Step, contact_sheet, outline
 from training.data.forging.transfer import STILL, Turn, age, limit, match_colours, move
 from training.data.generators.base import Generator
 from training.data.localization import read_pairs
-from training.data.pairs import load_pair
 from training.schema import validate
 
 HEIGHT, WIDTH = 112, 144

@@ -31,6 +31,7 @@ from PIL import Image as Pillow
 from tqdm import tqdm
 
 from synthdet.errors import ImageError, SynthdetError, UsageError
+from synthdet.evaluation.pairs import Sample
 from training.data.forging import KINDS, NEEDS_GENERATOR, Forged, ForgeRecipe, alter, finish
 from training.data.forging.sheet import Step, contact_sheet
 from training.data.generators import GENERATORS, load_generator
@@ -38,7 +39,6 @@ from training.data.generators.base import Generator
 from training.data.localization import read_photographs
 from training.data.localization_set import Forger
 from training.data.manifest import READERS
-from training.data.pairs import Sample
 from training.schema import override, read_yaml, validate
 
 COLUMNS = (

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from synthdet.errors import ImageError, UsageError
+from synthdet.evaluation.pairs import Sample, load_pair
 from synthdet.views import Image
 from training.config import ViewConfig
 from training.data.augment import Mask, augment_pair
@@ -20,7 +21,7 @@ from training.data.dataset import random_view
 from training.data.forging import Forged, ForgeRecipe, Scene, alter, finish, make_scene
 from training.data.forging.regions import Segments
 from training.data.generators.base import Generator
-from training.data.pairs import Sample, load_pair, load_segments
+from training.data.photographs import load_photograph
 from training.data.sampling import Draw
 
 _TRIES = 20  # other files to try in place of one that cannot be read
@@ -72,7 +73,7 @@ class Forger:
     def scene(self, photograph: Sample, number: int) -> Scene:
         """What `alter` and `finish` need, with the generator of all that is left to chance."""
         rng = np.random.default_rng([self.seed, number])
-        image, segments = _load_photograph(photograph)
+        image, segments = load_photograph(photograph)
         donor, donor_segments = self._load_donor(photograph, rng)
         generator = None
         if self.generators:
@@ -88,10 +89,10 @@ class Forger:
             if donor.group == photograph.group:
                 continue
             try:
-                return _load_photograph(donor)
+                return load_photograph(donor)
             except ImageError as error:
                 warnings.warn(f"{error}: another picture takes its place", stacklevel=2)
-        return _load_photograph(photograph)
+        return load_photograph(photograph)
 
 
 class LocalizationSet(Dataset):
@@ -164,17 +165,3 @@ def random_pair_view(
         if forged.sum() >= wanted:
             break
     return pixels, forged
-
-
-def _load_photograph(sample: Sample) -> tuple[Image, Segments | None]:
-    image, _ = load_pair(sample)
-    if sample.segments is None:
-        return image, None
-    segments = load_segments(sample.segments)
-    if segments.shape != image.shape[:2]:
-        raise ImageError(
-            "undecodable",
-            f"{sample.segments}: {segments.shape} pixels, expected {image.shape[:2]} "
-            f"as {sample.image.name} has",
-        )
-    return image, segments

@@ -13,10 +13,10 @@ import pandas as pd
 
 from synthdet.errors import UsageError
 from synthdet.evaluation.labelled import CLASS_FOLDERS, picture_id
+from synthdet.evaluation.pair_readers import SUFFIXES
 from training.schema import suggest
 
 COLUMNS = ["name", "path", "label", "source", "generator", "family", "split", "view", "group"]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

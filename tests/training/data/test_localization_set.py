@@ -8,13 +8,13 @@ import torch
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError, UsageError
+from synthdet.evaluation.pairs import Sample
 from tests.conftest import picture
 from training.config import ViewConfig
 from training.data.augment import AugmentConfig
 from training.data.forging import ForgeRecipe
 from training.data.generators.autoencoder import AutoencoderSpec, SmallAutoencoder
 from training.data.localization_set import Forger, LocalizationSet, random_pair_view
-from training.data.pairs import Sample
 from training.data.sampling import Draw
 
 PLAIN = AugmentConfig(organisers=0.0, chain=0.0, flip=0.0)

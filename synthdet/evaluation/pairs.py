@@ -10,12 +10,11 @@ from PIL import Image as Pillow
 
 from synthdet.errors import ImageError
 from synthdet.images import load_image
+from synthdet.metrics.pixels import Mask
 from synthdet.views import Image
-from training.data.augment import Mask
-from training.data.forging.regions import Segments
 
 _WHITE = 0.5  # share of a mask's full scale from which a pixel counts as forged
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)  # of Pillow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +73,6 @@ def load_pair(sample: Sample) -> tuple[Image, Mask]:
     return loaded.pixels, mask
 
 
-def load_segments(path: Path) -> Segments:
-    """Any integer picture or .npy -> int HxW, one number an object, 0 for none.
-
-    Raises:
-        ImageError: not a map of one channel.
-    """
-    try:
-        numbers = np.load(path) if path.suffix == ".npy" else np.asarray(Pillow.open(path))
-    except _DECODER_ERRORS as error:
-        raise ImageError("undecodable", f"{path}: {error}") from error
-    if numbers.ndim != 2 or not np.issubdtype(numbers.dtype, np.integer):
-        raise ImageError(
-            "undecodable",
-            f"{path}: {numbers.dtype} of shape {numbers.shape}, expected integers HxW",
-        )
-    return numbers
-
-
 def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
     """The brightest channel of any picture against half of its full scale, or against 0."""
     try:
@@ -100,7 +81,7 @@ def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
             turned = _turned(file, orientation)
             plain = turned if turned.mode in ("1", "L", "I;16", "I", "F") else turned.convert("RGB")
             values = np.asarray(plain)
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise ImageError("undecodable", f"{path}: {error}") from error
     values = values.max(axis=2) if values.ndim == 3 else values
     full = {"bool": 1, "uint8": 255, "uint16": 65535}.get(values.dtype.name, 255)
@@ -137,7 +118,7 @@ def _stored_size(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:
                 return file.height, file.width
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise ImageError("undecodable", f"{path}: {error}") from error
 
 

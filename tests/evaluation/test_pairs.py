@@ -7,8 +7,8 @@ import pytest
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError
+from synthdet.evaluation.pairs import Sample, decode_fault, header_fault, load_pair
 from tests.conftest import picture
-from training.data.pairs import Sample, decode_fault, header_fault, load_pair, load_segments
 
 
 def truth(height: int = 20, width: int = 30) -> np.ndarray:
@@ -113,15 +113,3 @@ def test_what_is_no_picture_is_named(image: Path, which: str) -> None:
     sample = Sample(broken) if which == "image" else Sample(image, broken)
     assert "broken.png" in header_fault(sample)
     assert "broken.png" in decode_fault(sample)
-
-
-def test_maps_of_objects(tmp_path: Path) -> None:
-    numbers = truth().astype(np.uint16) * 300
-    np.save(tmp_path / "map.npy", numbers)
-    Pillow.fromarray(numbers).save(tmp_path / "map.png")
-    for name in ("map.npy", "map.png"):
-        assert np.array_equal(load_segments(tmp_path / name), numbers)
-    np.save(tmp_path / "colour.npy", np.zeros((4, 4, 3), int))
-    for name in ("colour.npy", "none.png"):
-        with pytest.raises(ImageError, match=name):
-            load_segments(tmp_path / name)
