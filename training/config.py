@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from synthdet.errors import WeightsError
+from synthdet.errors import UsageError, WeightsError
 from synthdet.views import InputSpec
 from training.data.augment import AugmentConfig
-from training.models import parse_options
+from training.models import MODELS, parse_options
 from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
 
 Positive = Annotated[int, Field(ge=1)]
@@ -179,26 +179,24 @@ class ExportConfig(Strict):
     f1_threshold: bool = False
 
 
-class DetectorConfig(Strict):
-    """A run of `training/train.py` that makes a detector.
+class RunConfig(Strict):
+    """A run of `training/train.py`, whatever its task; a class for each task adds the rest.
 
     Attributes:
+        task: what the network answers, a key of `training.tasks.TASKS`.
         run_name: of the run's folder and files; without it, the recipe's file name.
         output: folder that holds the folders of runs.
-        folds: 1 for one model judged on ``data.validation``; more for as many models, each
-            judged on its own share of the training pictures, exported as one average.
+        folds: 1 for one model; tasks that know more say so.
         smoke: settings that ``--smoke`` puts over these, as ``a.b: value``.
     """
 
-    task: Literal["detector"] = "detector"
+    task: str
     run_name: str
     output: str = "runs"
     seed: int = 0
-    folds: Positive = 1
+    folds: Literal[1] = 1
     model: SerializeAsAny[Strict]
-    data: DataConfig
     views: ViewConfig = ViewConfig()
-    augment: AugmentConfig = AugmentConfig()
     phases: Annotated[list[PhaseConfig], Field(min_length=1)]
     optimiser: OptimiserConfig = OptimiserConfig()
     machine: MachineConfig = MachineConfig()
@@ -211,12 +209,19 @@ class DetectorConfig(Strict):
         return settings if isinstance(settings, Strict) else parse_options(settings)
 
     @model_validator(mode="after")
-    def _monitors_what_is_measured(self) -> "DetectorConfig":
-        measured = [f"val_{name}/{key}" for name in self.data.conditions for key in MONITORED]
-        if self.optimiser.monitor not in measured:
-            hint = suggest(self.optimiser.monitor, measured)
+    def _fits_its_task(self) -> "RunConfig":
+        task = MODELS[self.model.name].task
+        if task != self.task:
+            raise ValueError(f"model {self.model.name!r} is a {task}, and the task {self.task!r}")
+        if self.optimiser.monitor not in self.measured:
+            hint = suggest(self.optimiser.monitor, self.measured)
             raise ValueError(f"optimiser.monitor is {self.optimiser.monitor!r}, {hint}")
         return self
+
+    @property
+    def measured(self) -> list[str]:
+        """The validation figures that may choose the best weights; higher is better."""
+        raise NotImplementedError
 
     @property
     def folder(self) -> Path:
@@ -224,9 +229,42 @@ class DetectorConfig(Strict):
         return Path(self.output) / self.run_name
 
 
-def load_config(
-    path: Path, assignments: list[str] | None = None, smoke: bool = False
-) -> DetectorConfig:
+class DetectorConfig(RunConfig):
+    """A run that makes a detector.
+
+    Attributes:
+        folds: 1 for one model judged on ``data.validation``; more for as many models, each
+            judged on its own share of the training pictures, exported as one average.
+    """
+
+    task: Literal["detector"] = "detector"
+    folds: Positive = 1
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+
+    @property
+    def measured(self) -> list[str]:
+        """The figures of `training.tasks.detector.judge` under every condition."""
+        return [f"val_{name}/{key}" for name in self.data.conditions for key in MONITORED]
+
+
+CONFIGS: dict[str, type[RunConfig]] = {"detector": DetectorConfig}
+"""The settings of each task; a recipe that names none is a detector's."""
+
+
+def parse_config(settings: dict[str, Any]) -> Any:
+    """Settings with a ``task`` of CONFIGS -> that task's checked configuration.
+
+    Raises:
+        UsageError: no such task, or settings that do not fit it.
+    """
+    task = settings.get("task", "detector")
+    if task not in CONFIGS:
+        raise UsageError(f"configuration: unknown task {task!r}, {suggest(str(task), CONFIGS)}")
+    return validate(CONFIGS[task], settings)
+
+
+def load_config(path: Path, assignments: list[str] | None = None, smoke: bool = False) -> Any:
     """A recipe, its smoke settings where asked for, then ``key=value`` on top -> a checked run.
 
     Raises:
@@ -238,7 +276,7 @@ def load_config(
         settings["run_name"] += "_smoke"
         for name, value in (settings.get("smoke") or {}).items():
             put(settings, name, value)
-    return validate(DetectorConfig, override(settings, assignments or []))
+    return parse_config(override(settings, assignments or []))
 
 
 def save_config(config: Strict, path: Path) -> None:

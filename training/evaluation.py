@@ -1,6 +1,7 @@
 """Judge a trained network on whole pictures, and write down what came out."""
 
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from synthdet.calibration import probability
 from synthdet.metrics import detection
 from training.config import DetectorConfig
-from training.data.module import Tables, judging_loader
-from training.module import picture_logits
+from training.data.dataset import JudgingBatch
+from training.data.manifest import manifest_hash
+from training.data.module import Tables, judging_loader, read_pictures
+from training.network_file import fold_folder
 
+ROOT = Path(__file__).resolve().parents[1]
 Figures = dict[str, Any]
 
 
@@ -55,6 +59,14 @@ def predict(
     return logits.reshape(len(conditions), len(paths))
 
 
+def picture_logits(network: nn.Module, batch: JudgingBatch) -> tuple[Tensor, Tensor]:
+    """Views of P pictures -> their items, int64 P, and logits, float32 P, as deployed."""
+    (logits,) = network.deployed(batch.pixels)
+    logits = logits * batch.shares
+    places, picture = torch.unique_consecutive(batch.places, return_inverse=True)
+    return places, logits.new_zeros(len(places)).index_add(0, picture, logits)
+
+
 def summarise(predictions: pd.DataFrame) -> Figures:
     """Predictions -> figures by set and condition, overall and per source.
 
@@ -69,6 +81,36 @@ def summarise(predictions: pd.DataFrame) -> Figures:
         for name, table in rows.groupby("judged_as", sort=False):
             figures.setdefault(name, {})[condition] = _figures(table, threshold)
     return figures
+
+
+def pool_folds(config: DetectorConfig) -> pd.DataFrame:
+    """What every fold said of the pictures it did not learn from; held-out ones get the average."""
+    parts = [
+        pd.read_csv(fold_folder(config.folder, fold) / "predictions.csv", keep_default_na=False)
+        for fold in range(config.folds)
+    ]
+    pooled = pd.concat(parts, ignore_index=True)
+    same = [name for name in pooled.columns if name != "logit"]
+    return pooled.groupby(same, sort=False)["logit"].mean().reset_index()
+
+
+def write_results(predictions: pd.DataFrame, config: DetectorConfig, folder: Path) -> None:
+    """Write predictions, probabilities, figures and the ROC of a finished network or ensemble."""
+    predictions.to_csv(folder / "predictions.csv", index=False)
+    condition = config.data.conditions[0]
+    judged = predictions[predictions["judged_as"] == "val"]
+    judged = judged[judged["condition"] == condition]
+    write_probabilities(
+        [Path(name).name for name in judged["name"]],
+        judged["logit"].to_numpy(),
+        folder / f"{config.run_name}_val_probs.csv",
+    )
+    plot_roc(predictions, folder / "roc.png")
+    figures = summarise(predictions)
+    figures["f1_threshold"] = f1_threshold(predictions, condition)
+    figures["manifest_sha256"] = manifest_hash(read_pictures(config.data))
+    figures["commit"] = git_commit()
+    write_json(figures, folder / "metrics.json")
 
 
 def f1_threshold(predictions: pd.DataFrame, condition: str) -> float:
@@ -121,6 +163,16 @@ def _read_logs(phase: Path) -> pd.DataFrame:
 def write_json(figures: Figures, path: Path) -> None:
     """Figures as readable JSON; a figure that does not exist is null."""
     path.write_text(json.dumps(_null_nan(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, "+" where files differ from it, "unknown" without git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def _figures(table: pd.DataFrame, threshold: float) -> Figures:

@@ -13,34 +13,29 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":  # run as a file, Python looks for modules in training/ alone
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import onnx
-import pandas as pd
 import torch
 from onnx.external_data_helper import set_external_data, write_external_data_tensors
 
-from synthdet import calibration
 from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
 from synthdet.images import load_image
-from synthdet.metrics import detection
 from synthdet.session import OnnxModel
 from synthdet.views import InputSpec, make_views
 from synthdet.weights import WeightsConfig, sha256_of
-from training.config import DetectorConfig, load_config
+from training.config import load_config
 from training.data.manifest import SUFFIXES
 from training.model_card import model_card
 from training.network_file import Average, load_network, network_files
-from training.schema import read_yaml
+from training.tasks import TASKS
 
 OPSET = 18
 SHARD = 45_000_000  # bytes of weights in one file: git hosts refuse files of 50 MB and more
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a raw output on real pictures
-ERROR_RATES = (0.05, 0.1, 0.2)  # of the "inconclusive" band
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,7 +66,7 @@ def export_run(run: Path, out: Path, images: Path, fp16: bool = False) -> list["
     config = load_config(run / "config.yaml")
     network = Average([load_network(file).network for file in network_files(run, config)])
     views = sample_views(images, config.views.spec())
-    described = describe(run, config)
+    described = TASKS[config.task].describe(run, config)
     differences = [export_network(network, out, described, views, "fp32")]
     if fp16:
         beside = out.with_name(out.name + "-fp16")
@@ -199,40 +194,6 @@ def compare(
     return Difference(precision, largest, len(views))
 
 
-def describe(run: Path, config: DetectorConfig) -> WeightsConfig:
-    """Calibration on one half of the validation pictures, figures on the other half."""
-    try:
-        predictions = pd.read_csv(run / "predictions.csv", keep_default_na=False)
-        measured = read_yaml(run / "metrics.json")  # JSON is YAML
-    except OSError as error:
-        raise UsageError(f"{run} is not a finished run: train it to the end first") from error
-    val = predictions[predictions["judged_as"] == "val"]
-    half = calibration.calibration_half(val["group"])
-    fitted, bands = _calibrate(val[half])
-    if config.export.f1_threshold:
-        fitted.thresholds["f1"] = float(fitted.apply(np.array([measured["f1_threshold"]]))[0])
-    else:
-        fitted.thresholds.pop("f1")
-    return WeightsConfig(
-        name=config.run_name,
-        task=config.task,
-        version=config.export.version,
-        input=config.views.spec(),
-        files={},
-        temperature=fitted.temperature,
-        bias=fitted.bias,
-        thresholds=fitted.thresholds,
-        conformal=bands,
-        provenance={
-            "commit": measured["commit"],
-            "manifest_sha256": measured["manifest_sha256"],
-            "sources": sorted(set(predictions["source"])),
-            "model": config.model.model_dump(mode="json", exclude={"pretrained"}),
-            "figures": _figures(val[~half], fitted),
-        },
-    )
-
-
 def sample_views(images: Path, spec: InputSpec, most: int = 32) -> np.ndarray:
     """Folder of pictures -> uint8 VxSxSx3, the views of up to ``most`` of them, spread out.
 
@@ -249,22 +210,6 @@ def sample_views(images: Path, spec: InputSpec, most: int = 32) -> np.ndarray:
     if not views:
         raise UsageError(f"--images: no picture in {images} can be read, expected a few real ones")
     return np.concatenate(views)
-
-
-def _calibrate(rows: pd.DataFrame) -> tuple[calibration.Calibration, dict[str, list[float]]]:
-    fitted = calibration.fit(rows["label"].to_numpy(), rows["logit"].to_numpy())
-    one = rows.iloc[calibration.one_per_group(rows["group"].to_list())]
-    logits = fitted.apply(one["logit"].to_numpy())
-    return fitted, calibration.conformal_bands(one["label"].to_numpy(), logits, ERROR_RATES)
-
-
-def _figures(rows: pd.DataFrame, fitted: calibration.Calibration) -> dict[str, Any]:
-    figures = {}
-    for condition, table in rows.groupby("condition", sort=False):
-        logits = fitted.apply(table["logit"].to_numpy())
-        summary = detection.summarise(table["label"], logits, fitted.thresholds["even_odds"])
-        figures[str(condition)] = {"pictures": len(table), **summary}
-    return figures
 
 
 def _parser() -> argparse.ArgumentParser:

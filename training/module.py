@@ -1,4 +1,4 @@
-"""The one LightningModule: optimiser, schedule, freezing, loss and validation figures."""
+"""What trains any network: optimiser, schedule and freezing. A subclass a task adds its loss."""
 
 import math
 from typing import Any
@@ -6,35 +6,38 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from synthdet.metrics import detection
-from training.config import DetectorConfig, PhaseConfig
-from training.data.dataset import JudgingBatch
+from training.config import PhaseConfig, RunConfig
 
 
-class DetectorModule(L.LightningModule):
-    """Trains the network for one phase and judges it on whole pictures.
+class TrainingModule(L.LightningModule):
+    """Trains the network for one phase; a task says how it learns and how it is judged.
+
+    A subclass defines ``training_step``, ``validation_step`` and ``on_validation_epoch_end``,
+    which logs every figure of ``config.measured``.
 
     Args:
         network: one of MODELS.
         config: of the run.
         phase: of `config.phases`.
         steps: of the phase, for the schedule.
+
+    Attributes:
+        answers: what validation has found in this epoch so far.
     """
 
     def __init__(
-        self, network: nn.Module, config: DetectorConfig, phase: PhaseConfig, steps: int
+        self, network: nn.Module, config: RunConfig, phase: PhaseConfig, steps: int
     ) -> None:
         super().__init__()
         self.network = network
         self.config = config
         self.phase = phase
         self.steps = steps
-        self._answers: list[tuple[Tensor, Tensor]] = []
+        self.answers: list[Any] = []
         freeze(network, phase.trainable)
 
     def on_train_epoch_start(self) -> None:
@@ -44,32 +47,6 @@ class DetectorModule(L.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout depends on the step alone, so that a resumed run takes the same steps."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
-
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """uint8 BxSxSx3 and class indices B -> the loss."""
-        images, classes = batch
-        smoothing = self.config.optimiser.label_smoothing
-        loss = F.cross_entropy(self.network(images), classes, label_smoothing=smoothing)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
-        return loss
-
-    def validation_step(self, batch: JudgingBatch | None, _: int) -> None:
-        """Keep the logits of the batch's pictures for the end of the epoch."""
-        if batch is not None:
-            places, logits = picture_logits(self.network, batch)
-            self._answers.append((places.cpu(), logits.cpu()))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log every figure of every condition, over the pictures of all devices."""
-        judged = self.trainer.datamodule.judged
-        labels, conditions, logits = _spread(self._answers, judged["label"].to_numpy())
-        self._answers.clear()
-        labels, conditions, logits = _gather(labels, conditions, logits)
-        for number, name in enumerate(self.config.data.conditions):
-            mine = conditions == number
-            figures = judge(labels[mine], logits[mine])
-            named = {f"val_{name}/{key}": value for key, value in figures.items()}
-            self.log_dict(named, sync_dist=True)  # the same on all devices, as Lightning wants it
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW under warm-up and a cosine, stepped with every batch."""
@@ -81,28 +58,6 @@ class DetectorModule(L.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def picture_logits(network: nn.Module, batch: JudgingBatch) -> tuple[Tensor, Tensor]:
-    """Views of P pictures -> their items, int64 P, and logits, float32 P, as deployed."""
-    (logits,) = network.deployed(batch.pixels)
-    logits = logits * batch.shares
-    places, picture = torch.unique_consecutive(batch.places, return_inverse=True)
-    return places, logits.new_zeros(len(places)).index_add(0, picture, logits)
-
-
-def judge(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """The figures that are logged after each epoch.
-
-    ``balanced_accuracy`` is at the best threshold, as the exported logit is shifted to have it;
-    ``nll`` is of the logit as it is.
-    """
-    threshold = detection.best_balanced_accuracy_threshold(labels, logits)
-    return {
-        "balanced_accuracy": detection.balanced_accuracy(labels, logits, threshold),
-        "auc": detection.auc(labels, logits),
-        "nll": detection.negative_log_likelihood(labels, logits),
-    }
 
 
 def freeze(network: nn.Module, trainable: str | int) -> None:
@@ -149,19 +104,7 @@ def cosine(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
 
-def _spread(
-    answers: list[tuple[Tensor, Tensor]], labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answers by item -> labels, condition numbers and logits of what could be read."""
-    if not answers:
-        return (np.zeros(0, labels.dtype), np.zeros(0, int), np.zeros(0, np.float32))
-    places = torch.cat([places for places, _ in answers]).numpy()
-    logits = torch.cat([logits for _, logits in answers]).numpy()
-    conditions, rows = np.divmod(places, len(labels))
-    return labels[rows], conditions, logits
-
-
-def _gather(*arrays: np.ndarray) -> list[np.ndarray]:
+def gather(*arrays: np.ndarray) -> list[np.ndarray]:
     """The arrays of all devices, joined; on one device, the arrays themselves."""
     if not torch.distributed.is_initialized():
         return list(arrays)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from synthdet.errors import UsageError
-from training.config import DetectorConfig
+from training.config import RunConfig, parse_config
 from training.models import build_model
-from training.schema import validate
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,10 @@ class TrainedNetwork:
 
     network: nn.Module
     classes: list[str]
-    config: DetectorConfig
+    config: RunConfig
 
 
-def save_network(
-    network: nn.Module, classes: list[str], config: DetectorConfig, path: Path
-) -> None:
+def save_network(network: nn.Module, classes: list[str], config: RunConfig, path: Path) -> None:
     """Write a file for `load_network`; half-written files never bear the name."""
     partial = path.with_suffix(".partial")
     content = {
@@ -51,7 +48,7 @@ def load_network(path: Path) -> TrainedNetwork:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        config = validate(DetectorConfig, content["config"])
+        config = parse_config(content["config"])
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} is no trained network ({type(error).__name__}): give a *_model.pth of a run"
@@ -67,7 +64,7 @@ def fold_folder(run: Path, fold: int) -> Path:
     return run / f"fold_{fold}"
 
 
-def network_files(run: Path, config: DetectorConfig) -> list[Path]:
+def network_files(run: Path, config: RunConfig) -> list[Path]:
     """The networks of a run, one for each fold.
 
     Raises:

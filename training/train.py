@@ -1,4 +1,4 @@
-"""Train a detector by a recipe.
+"""Train a network by a recipe.
 
     python training/train.py --config training/configs/detector_compact.yaml
     python training/train.py --config training/configs/detector_compact.yaml optimiser.ema=0.99
@@ -12,7 +12,6 @@ A run writes everything into ``runs/<run_name>``: the resolved ``config.yaml``, 
 import argparse
 import logging
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -22,7 +21,6 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lightning as L
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -37,23 +35,13 @@ from torch import nn
 
 from synthdet.errors import SynthdetError, UsageError
 from training import evaluation
-from training.config import (
-    DetectorConfig,
-    PhaseConfig,
-    SetConfig,
-    load_config,
-    save_config,
-)
-from training.data.made_up import make_up
-from training.data.manifest import manifest_hash
-from training.data.module import DetectorData, Tables, epoch_size, read_pictures, read_tables
+from training.config import PhaseConfig, RunConfig, load_config, save_config
+from training.data.loading import epoch_size
 from training.export import export_run
 from training.memory import keep_freed_memory
 from training.models import build_model
-from training.module import DetectorModule
 from training.network_file import fold_folder, load_network, save_network
-
-ROOT = Path(__file__).resolve().parents[1]
+from training.tasks import TASKS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def train(config: DetectorConfig, resume: bool = False) -> Path:
+def train(config: RunConfig, resume: bool = False) -> Path:
     """Train every fold of a recipe, judge each, and return the run's folder.
 
     Raises:
@@ -86,23 +74,20 @@ def train(config: DetectorConfig, resume: bool = False) -> Path:
     for fold in range(config.folds):
         train_fold(config, fold, fold_folder(config.folder, fold))
     if is_first_device():
-        write_results(pool_folds(config), config, config.folder)
+        evaluation.write_results(evaluation.pool_folds(config), config, config.folder)
     return config.folder
 
 
-def smoke(config: DetectorConfig) -> Path:
+def smoke(config: RunConfig) -> Path:
     """Every stage of the recipe, export included, on a few made-up pictures, from scratch."""
     shutil.rmtree(config.folder, ignore_errors=True)
     pictures = config.folder.parent / f"{config.run_name}_data"
-    sources = config.data.allowed_sources or ("camera", "generator")
-    manifest = make_up(pictures, sources)
-    data = config.data.model_copy(update={"sets": [SetConfig(path=str(manifest))]})
-    folder = train(config.model_copy(update={"data": data}))
+    folder = train(TASKS[config.task].made_up(config, pictures))
     export_run(folder, folder / "weights", pictures)
     return folder
 
 
-def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
+def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
     """All phases on one share of the pictures; phases that are done already are taken as they are.
 
     Args:
@@ -113,25 +98,29 @@ def train_fold(config: DetectorConfig, fold: int, folder: Path) -> None:
     if (folder / "metrics.json").exists():
         return
     L.seed_everything(config.seed + fold, verbose=False)
-    tables = read_tables(config.data, config.folds, fold)
-    network = build_model(config.model, tables.classes)
+    task = TASKS[config.task]
+    data = task.data(config, fold)
+    network = build_model(config.model, data.classes)
     for phase in config.phases:
         file = folder / f"{config.run_name}_{phase.name}_model.pth"
         if file.exists():
             network.load_state_dict(load_network(file).network.state_dict())
             continue
-        train_phase(network, phase, tables, config, folder)
+        train_phase(network, phase, data, config, folder)
         if is_first_device():
-            save_network(network, tables.classes, config, file)
+            save_network(network, data.classes, config, file)
     if is_first_device():
-        predictions = evaluation.predict_tables(network, tables, config)
-        write_results(predictions, config, folder)
+        task.judge(network, data, config, folder)
         phases = [folder / phase.name for phase in config.phases]
         evaluation.plot_loss(phases, folder / "loss.png")
 
 
 def train_phase(
-    network: nn.Module, phase: PhaseConfig, tables: Tables, config: DetectorConfig, folder: Path
+    network: nn.Module,
+    phase: PhaseConfig,
+    data: L.LightningDataModule,
+    config: RunConfig,
+    folder: Path,
 ) -> None:
     """Train one phase, from its last checkpoint if there is one; leave the best weights in it."""
     _quiet_lightning()
@@ -140,17 +129,15 @@ def train_phase(
     checkpoints = folder / phase.name / "checkpoints"
     trainer = make_trainer(config, phase, folder / phase.name)
     batch = config.machine.batch_size * config.machine.accumulate * trainer.world_size
-    steps = phase.epochs * epoch_size(config, len(tables.train), trainer.world_size) // batch
-    module = DetectorModule(network, config, phase, steps)
+    steps = phase.epochs * epoch_size(config, data.samples, trainer.world_size) // batch
+    module = TASKS[config.task].module(network, config, phase, steps)
     last = checkpoints / "last.ckpt"
-    trainer.fit(
-        module, datamodule=DetectorData(tables, config), ckpt_path=last if last.exists() else None
-    )
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
     best = torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=False)
     module.load_state_dict(best["state_dict"])
 
 
-def make_trainer(config: DetectorConfig, phase: PhaseConfig, folder: Path) -> L.Trainer:
+def make_trainer(config: RunConfig, phase: PhaseConfig, folder: Path) -> L.Trainer:
     """Lightning's Trainer as the recipe asks for it; checkpoints and logs go to ``folder``."""
     machine, optimiser = config.machine, config.optimiser
     return L.Trainer(
@@ -171,7 +158,7 @@ def make_trainer(config: DetectorConfig, phase: PhaseConfig, folder: Path) -> L.
     )
 
 
-def make_callbacks(config: DetectorConfig, folder: Path) -> list[Callback]:
+def make_callbacks(config: RunConfig, folder: Path) -> list[Callback]:
     """Moving average, best and last checkpoint, early stopping, and a line for each epoch."""
     optimiser = config.optimiser
     best = ModelCheckpoint(
@@ -245,49 +232,9 @@ class EpochLine(Callback):
             print(f"{epoch}: {', '.join(figures)}", file=sys.stderr)
 
 
-def pool_folds(config: DetectorConfig) -> pd.DataFrame:
-    """What every fold said of the pictures it did not learn from; held-out ones get the average."""
-    parts = [
-        pd.read_csv(fold_folder(config.folder, fold) / "predictions.csv", keep_default_na=False)
-        for fold in range(config.folds)
-    ]
-    pooled = pd.concat(parts, ignore_index=True)
-    same = [name for name in pooled.columns if name != "logit"]
-    return pooled.groupby(same, sort=False)["logit"].mean().reset_index()
-
-
-def write_results(predictions: pd.DataFrame, config: DetectorConfig, folder: Path) -> None:
-    """Write predictions, probabilities, figures and the ROC of a finished network or ensemble."""
-    predictions.to_csv(folder / "predictions.csv", index=False)
-    condition = config.data.conditions[0]
-    judged = predictions[predictions["judged_as"] == "val"]
-    judged = judged[judged["condition"] == condition]
-    evaluation.write_probabilities(
-        [Path(name).name for name in judged["name"]],
-        judged["logit"].to_numpy(),
-        folder / f"{config.run_name}_val_probs.csv",
-    )
-    evaluation.plot_roc(predictions, folder / "roc.png")
-    figures = evaluation.summarise(predictions)
-    figures["f1_threshold"] = evaluation.f1_threshold(predictions, condition)
-    figures["manifest_sha256"] = manifest_hash(read_pictures(config.data))
-    figures["commit"] = git_commit()
-    evaluation.write_json(figures, folder / "metrics.json")
-
-
 def is_first_device() -> bool:
     """Whether this process is the one that writes files, of all on all nodes."""
     return rank_zero_only.rank == 0
-
-
-def git_commit() -> str:
-    """The commit of the code that runs, "+" where files differ from it, "unknown" without git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def _quiet_lightning() -> None:
@@ -302,7 +249,7 @@ def _quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _open_folder(config: DetectorConfig, resume: bool) -> None:
+def _open_folder(config: RunConfig, resume: bool) -> None:
     saved = config.folder / "config.yaml"
     if resume and not saved.exists():
         raise UsageError(f"--resume: {saved} does not exist, so there is no run to go on with")
@@ -316,7 +263,7 @@ def _open_folder(config: DetectorConfig, resume: bool) -> None:
     save_config(config, saved)
 
 
-def _refuse_changes(saved: DetectorConfig, config: DetectorConfig) -> None:
+def _refuse_changes(saved: RunConfig, config: RunConfig) -> None:
     before, now = saved.model_dump(mode="json"), config.model_dump(mode="json")
     changed = [name for name in now if name != "machine" and now[name] != before[name]]
     if changed:
@@ -328,7 +275,7 @@ def _refuse_changes(saved: DetectorConfig, config: DetectorConfig) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Train a detector by a recipe and judge it.",
+        description="Train a network by a recipe and judge it.",
         epilog="Settings are dotted names of the recipe, such as optimiser.lr=3e-4 seed=1.",
     )
     parser.add_argument(

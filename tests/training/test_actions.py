@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from synthdet.errors import UsageError
-from training.actions import list_pictures, run
+from training.actions import run
 from training.config import save_config
+from training.data.listing import list_pictures
 
 
 @pytest.fixture

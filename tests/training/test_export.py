@@ -12,8 +12,9 @@ from synthdet.images import load_image
 from synthdet.views import InputSpec
 from synthdet.weights import WeightsConfig, read_config, verify_files
 from training import export
-from training.export import describe, export_network, export_run, main, sample_views
+from training.export import export_network, export_run, main, sample_views
 from training.network_file import Average
+from training.tasks.detector import describe
 from training.train import train
 
 MADE = {"commit": "abc", "manifest_sha256": "def", "sources": ["camera"], "figures": {}}

@@ -5,9 +5,11 @@ from torch import nn
 
 from training.config import PhaseConfig
 from training.data.dataset import JudgingBatch
+from training.evaluation import picture_logits
 from training.models import build_model, parse_options
 from training.models.backbone import depth_groups
-from training.module import cosine, freeze, judge, parameter_groups, picture_logits, set_modes
+from training.module import cosine, freeze, parameter_groups, set_modes
+from training.tasks.detector import judge
 
 CONVNEXT = {"name": "timm_detector", "backbone": "test_convnext", "pretrained": False}
 RESNET = {**CONVNEXT, "backbone": "test_resnet"}

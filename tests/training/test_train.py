@@ -157,7 +157,7 @@ def test_folds_judge_every_training_picture_once(tiny):
 
 
 def test_early_stopping_ends_a_phase(tiny, drawn, monkeypatch):
-    monkeypatch.setattr("training.module.judge", lambda *_: {"auc": 0.5})
+    monkeypatch.setattr("training.tasks.detector.judge", lambda *_: {"auc": 0.5})
     train(tiny("phases.0.epochs=9", "optimiser.patience=1"))
     assert len(drawn) == 16
 

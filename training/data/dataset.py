@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -132,9 +131,3 @@ def collate(items: list[tuple[int, views.Views | None]]) -> JudgingBatch | None:
         torch.from_numpy(np.concatenate([made.weights for _, made in read])),
         torch.tensor([item for item, made in read for _ in made.weights]),
     )
-
-
-def one_thread(_worker: int) -> None:
-    """Worker set-up: the processes are the parallelism, threads inside them only compete."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

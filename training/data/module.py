@@ -1,10 +1,8 @@
 """The pictures of a run: which train, which judge, which were held out, and their classes."""
 
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -13,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from synthdet.errors import UsageError
 from training.config import DataConfig, DetectorConfig
-from training.data.dataset import JudgingSet, TrainingSet, collate, one_thread
+from training.data.dataset import JudgingSet, TrainingSet, collate
+from training.data.loading import epoch_size, worker_settings
 from training.data.manifest import fold_of, read_set
 from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
 
@@ -71,12 +70,19 @@ def read_pictures(data: DataConfig) -> pd.DataFrame:
 
 
 class DetectorData(L.LightningDataModule):
-    """Lightning's view of the tables: the training sequence and the judging pictures."""
+    """The tables of a run as Lightning wants them: the training sequence, the judging pictures.
 
-    def __init__(self, tables: Tables, config: DetectorConfig) -> None:
+    Attributes:
+        classes: of the network.
+        samples: how many pictures there are to learn from.
+    """
+
+    def __init__(self, config: DetectorConfig, fold: int = 0) -> None:
         super().__init__()
-        self.tables = tables
         self.config = config
+        self.tables = read_tables(config.data, config.folds, fold)
+        self.classes = self.tables.classes
+        self.samples = len(self.tables.train)
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of uint8 BxSxSx3 and class indices; its place is part of every checkpoint."""
@@ -96,7 +102,7 @@ class DetectorData(L.LightningDataModule):
             TrainingSet(train, config.views, config.augment, config.seed),
             batch_size=config.machine.batch_size,
             sampler=sampler,
-            **_workers(config.machine.workers),
+            **worker_settings(config.machine.workers),
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -118,7 +124,7 @@ def judging_loader(
         pictures,
         batch_size=max(1, config.machine.batch_size // spec.max_views),
         collate_fn=collate,
-        **_workers(config.machine.workers),
+        **worker_settings(config.machine.workers),
     )
 
 
@@ -128,12 +134,6 @@ def sample_rows(table: pd.DataFrame, most: int) -> pd.DataFrame:
         return table
     chosen = np.random.default_rng(0).permutation(len(table))[:most]
     return table.iloc[np.sort(chosen)]
-
-
-def epoch_size(config: DetectorConfig, pictures: int, world: int) -> int:
-    """Draws in one epoch over all devices: whole steps, at least one."""
-    step = config.machine.batch_size * config.machine.accumulate * world
-    return max(1, (config.data.samples_per_epoch or pictures) // step) * step
 
 
 def _refuse_forbidden(pictures: pd.DataFrame, allowed: list[str] | None) -> None:
@@ -179,18 +179,3 @@ def _name_classes(train: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, 
     return train.assign(
         **{"class": of_fakes.reindex(train.index, fill_value=0).astype(int)}
     ), classes
-
-
-def _workers(count: int) -> dict[str, Any]:
-    if not count:
-        return {}
-    # Forked from a server that has imported everything and started nothing: a fork of this
-    # process would copy locks that the threads of torch, OpenCV and the loggers may hold.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "training.data.dataset"])
-    return {
-        "num_workers": count,
-        "worker_init_fn": one_thread,
-        "multiprocessing_context": context,
-        "persistent_workers": True,
-    }

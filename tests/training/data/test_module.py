@@ -5,7 +5,8 @@ import pytest
 
 from synthdet.errors import UsageError
 from training.config import DataConfig
-from training.data.module import epoch_size, read_tables, sample_rows
+from training.data.loading import epoch_size
+from training.data.module import read_tables, sample_rows
 from training.schema import validate
 
 # set, path, label, split, family, group: names are all that counts here
