@@ -5,8 +5,10 @@ that were never resampled, plus, where it helps, one reduced view of the whole p
 of each a model wants, and how they combine, stands in its weights folder as an `InputSpec`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -161,6 +163,105 @@ def resize(image: Image, height: int, width: int) -> Image:
     return cv2.resize(image, (width, height), interpolation=interpolation).astype(
         np.uint8, copy=False
     )
+
+
+# ---- what a localizer sees: squares that cover the picture, and turns that can be undone
+
+Map = npt.NDArray[np.float32]  # HxW, one number a pixel
+
+# Test-time augmentation: how a picture is turned, and how its map is turned back. Exact, and square
+# stays square. The first is the picture as it is.
+_TURNS: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    (lambda array: array, lambda array: array),
+    (np.fliplr, np.fliplr),
+    (np.flipud, np.flipud),
+    (partial(np.rot90, k=1), partial(np.rot90, k=-1)),
+    (partial(np.rot90, k=-1), partial(np.rot90, k=1)),
+)
+MAX_TURNS = len(_TURNS)
+
+
+def turn(image: Image, view: int) -> Image:
+    """uint8 HxWx3 -> its view 0 to 4: as it is, two mirrorings, two quarter turns; contiguous."""
+    return np.ascontiguousarray(_TURNS[view][0](image))
+
+
+def turn_back(probabilities: Map, view: int) -> Map:
+    """Float HxW, the map of `turn`'s view -> the map of the picture as it is, exactly."""
+    turned: Map = _TURNS[view][1](probabilities)
+    return turned
+
+
+def reduce_to(image: Image, max_side: int | None) -> Image:
+    """uint8 HxWx3 -> the same, or reduced so that its long side has ``max_side`` pixels."""
+    height, width = image.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return image
+    scale = max_side / max(height, width)
+    return resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def resize_map(values: Map, height: int, width: int) -> Map:
+    """float32 HxW -> float32 of (height, width), bilinear, never beyond the range of values."""
+    if values.shape == (height, width):
+        return values
+    return np.asarray(
+        cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+    )
+
+
+class Tiling:
+    """Overlapping squares that cover a picture, and how maps of the squares blend into one.
+
+    Squares start on multiples of 8 pixels, so that JPEG blocks keep their phase; what sticks out
+    of the picture is filled with its mirror image. The share of a square in a pixel falls towards
+    its rim as a raised cosine, and the shares in every pixel sum to 1, so that no seam shows.
+
+    Example:
+        tiling = Tiling(*image.shape[:2], size=512, overlap=0.25)
+        blended = np.zeros(image.shape[:2], np.float32)
+        for square in tiling.squares:
+            tiling.blend(blended, localize(tiling.cut(image, square)), square)
+    """
+
+    def __init__(self, height: int, width: int, size: int, overlap: float) -> None:
+        """Lay squares of side ``size`` over a picture; each covers ``overlap`` of the one before.
+
+        Args:
+            height, width: of the picture, from 1x1.
+            size: side of a square in pixels, 8 or more.
+            overlap: least share of the side, 0 to below 1.
+        """
+        self.size = size
+        step = max(_JPEG_BLOCK, _on_grid(size * (1 - overlap)))
+        self._down = _shares(height, size, step)
+        self._across = _shares(width, size, step)
+        self.squares = [(y, x) for y in self._down for x in self._across]
+
+    def cut(self, image: Image, square: tuple[int, int]) -> Image:
+        """uint8 HxWx3 -> uint8 SxSx3, the square with its upper left corner at (y, x)."""
+        return pad_to(crop(image, *square, self.size), self.size)
+
+    def blend(self, whole: Map, part: Map, square: tuple[int, int]) -> None:
+        """Add the map of one square, float SxS, with its shares to ``whole``, float32 HxW."""
+        y, x = square
+        down, across = self._down[y], self._across[x]
+        part = part[: len(down), : len(across)]
+        whole[y : y + len(down), x : x + len(across)] += down[:, None] * across * part
+
+
+def _shares(length: int, size: int, step: int) -> dict[int, npt.NDArray[np.float32]]:
+    """Where squares start along a side of ``length`` -> the share of each in its pixels."""
+    last = -(-max(0, length - size) // _JPEG_BLOCK) * _JPEG_BLOCK
+    window = np.sin((np.arange(size) + 0.5) * (np.pi / size)) ** 2
+    covered = {start: window[: length - start] for start in [*range(0, last, step), last]}
+    total = np.zeros(length)
+    for start, shares in covered.items():
+        total[start : start + size] += shares
+    return {
+        start: (shares / total[start : start + size]).astype(np.float32)
+        for start, shares in covered.items()
+    }
 
 
 def _on_grid(offset: float) -> int:

@@ -14,6 +14,52 @@ from synthdet.views import InputSpec
 
 FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
 Task = Literal["detector", "localizer", "instances"]
+ImageScore = Literal["head", "map"]
+
+
+@dataclass(frozen=True)
+class LocalizationSpec:
+    """How a picture is cut up for a localizer, and what its answers mean.
+
+    The graph takes squares of ``input.size`` pixels.
+
+    Attributes:
+        whole: True squeezes the whole picture into one square, as networks for 256x256 contests
+            want it; False cuts it into overlapping squares at native resolution.
+        max_side: a picture whose long side has more pixels is reduced to that first; None never
+            reduces. The map is always enlarged back to the picture's size.
+        overlap: least share of a square's side that the next one covers again, 0 to 0.75.
+        mask_temperature, mask_bias: a pixel's probability is ``sigmoid(raw / mask_temperature +
+            mask_bias)``; ``mask_bias`` places the threshold of localization at 0.5.
+        image_score: what gives the picture's raw logit: the graph's classification "head", or
+            the "map", see `synthdet.localizer.map_score`.
+
+    Raises:
+        WeightsError: a value outside these ranges.
+    """
+
+    whole: bool = False
+    max_side: int | None = None
+    overlap: float = 0.25
+    mask_temperature: float = 1.0
+    mask_bias: float = 0.0
+    image_score: ImageScore = "head"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "whole": (isinstance(self.whole, bool), "true or false"),
+            "max_side": (self.max_side is None or self.max_side >= 8, "null, or 8 and more"),
+            "overlap": (0.0 <= self.overlap <= 0.75, "0 to 0.75"),
+            "mask_temperature": (0.0 < self.mask_temperature < float("inf"), "a number above 0"),
+            "mask_bias": (_is_finite(self.mask_bias), "a finite number"),
+            "image_score": (self.image_score in get_args(ImageScore), "'head' or 'map'"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise WeightsError(
+                    f"localization {name} is {getattr(self, name)!r}, expected {expected}: "
+                    "correct the weights folder's config.json"
+                )
 
 
 @dataclass(frozen=True)
@@ -24,12 +70,13 @@ class WeightsConfig:
         name: what reports call the model.
         task: which question the graph answers.
         version: of the weights, for a person.
-        input: the views that the graph wants.
+        input: the views that the graph wants; of a localizer, the side of its squares.
         files: file name -> sha256 in hexadecimal, for every file the graph needs.
         temperature, bias: a picture's logit is ``raw / temperature + bias``; ``bias`` places the
             threshold of best balanced accuracy at 0.
         prior_logit: the finite, non-zero answer for a row that gave no pixels.
         thresholds: named thresholds on the logit for formats that want another than 0.
+        localization: of a localizer or an instances model; None for a detector.
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
         provenance: data, code and measures that led to the weights, for a person.
     """
@@ -43,12 +90,16 @@ class WeightsConfig:
     bias: float = 0.0
     prior_logit: float = 0.01
     thresholds: dict[str, float] = field(default_factory=dict)
+    localization: LocalizationSpec | None = None
     conformal: dict[str, list[float]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write ``folder/config.json``."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
+        fields = asdict(self)
+        if self.localization is None:
+            del fields["localization"]
+        text = json.dumps({"format": FORMAT, **fields}, indent=2, ensure_ascii=False)
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -115,9 +166,14 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 def _parse(raw: dict[str, Any]) -> WeightsConfig:
     fields = {name: value for name, value in raw.items() if name != "format"}
-    config = WeightsConfig(**{**fields, "input": InputSpec(**fields["input"])})
+    fields["input"] = InputSpec(**fields["input"])
+    if fields.get("localization") is not None:
+        fields["localization"] = LocalizationSpec(**fields["localization"])
+    config = WeightsConfig(**fields)
     if config.task not in get_args(Task):
         raise ValueError(f"task is {config.task!r}, expected one of {', '.join(get_args(Task))}")
+    if (config.localization is None) != (config.task == "detector"):
+        raise ValueError("localization belongs to every task but the detector's")
     if not config.files:
         raise ValueError("files is empty")
     if not all(_is_finite(x) for x in (config.temperature, config.bias, config.prior_logit)):

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from synthdet.views import InputSpec
-from synthdet.weights import WeightsConfig, sha256_of
+from synthdet.weights import LocalizationSpec, WeightsConfig, sha256_of
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
@@ -66,11 +66,54 @@ def write_detector(
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return _write_weights(folder, model, "detector", spec, config)
+
+
+def write_localizer(
+    folder: Path,
+    size: int = 32,
+    spec: LocalizationSpec = LocalizationSpec(),  # noqa: B008 - frozen
+    gain: float = 8.0,
+    outputs: tuple[str, ...] = ("mask_logit", "logit"),
+    **config: object,
+) -> Path:
+    """A localizer whose raw logit of a pixel is ``gain`` × (red / 255 - 0.5), and of a square the
+    mean over its pixels. The graph takes squares of ``size`` alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = np.array([gain / 255, 0, 0], np.float32).reshape(1, 3, 1, 1)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weights", "bias"], ["plane"]),
+        helper.make_node("Squeeze", ["plane", "one"], ["mask_logit"]),
+        helper.make_node("ReduceMean", ["mask_logit"], ["logit"], axes=[1, 2], keepdims=0),
+    ]
+    shapes = {"mask_logit": ["N", size, size], "logit": ["N"]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", size, size, 3])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in outputs],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([-gain / 2], np.float32), "bias"),
+            numpy_helper.from_array(np.array([1]), "one"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return _write_weights(
+        folder, model, "localizer", InputSpec(size), {"localization": spec, **config}
+    )
+
+
+def _write_weights(
+    folder: Path, model: onnx.ModelProto, task: str, spec: InputSpec, config: dict[str, object]
+) -> Path:
     onnx.checker.check_model(model)
     onnx.save(model, folder / "model.onnx")
     fields = {
         "name": "tiny",
-        "task": "detector",
+        "task": task,
         "version": "1",
         "input": spec,
         "files": {"model.onnx": sha256_of(folder / "model.onnx")},
