@@ -1,4 +1,4 @@
-"""Files -> what a model wants to see of them, in processes that a bad file cannot take along.
+"""Files -> what is wanted of them, in processes that a bad file cannot take along.
 
 A decoder that is fed hostile bytes may hang, crash or eat memory. So files are decoded in worker
 processes, each file under a clock and a memory limit, and whatever goes wrong costs one file: its
@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -62,12 +63,12 @@ class DecodeLimits:
     pixels: int = MAX_PIXELS
 
 
-class DecodePool(Generic[T]):
-    """Decodes files in worker processes.
+class WorkerPool(Generic[T]):
+    """Runs a function on files, in worker processes.
 
-        with DecodePool(2, DecodeLimits(), partial(views_of, spec=spec)) as pool:
+        with WorkerPool(2, DecodeLimits(), function) as pool:
             futures = [pool.submit(path) for path in paths]
-            seen = [future.result() for future in futures]
+            found = [future.result() for future in futures]
 
     A thread starts the workers at once, hands out files in the order of `submit`, and watches the
     clock. Workers are fresh interpreters, never forks, so a process that holds a device may have a
@@ -75,19 +76,19 @@ class DecodePool(Generic[T]):
     """
 
     def __init__(
-        self, workers: int, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]
+        self, workers: int, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], T]
     ) -> None:
         """Start the workers.
 
         Args:
             workers: processes.
             limits: what one file may cost.
-            prepare: run in a worker on each decoded picture; only what it returns comes back.
-                A function of an importable module, or a partial of one: it must pickle.
+            job: run in a worker on each path; only what it returns comes back. A function of an
+                importable module, or a partial of one: it must pickle.
         """
         self._wanted = workers
         self._limits = limits
-        self._job = pickle.dumps((prepare, limits))
+        self._job = pickle.dumps((job, limits))
         self._queue: deque[_Task[T]] = deque()
         self._workers: list[_Worker[T]] = []
         self._failing_since = _NEVER  # when the first of the latest starts in vain was tried
@@ -105,7 +106,7 @@ class DecodePool(Generic[T]):
         """Queue a file.
 
         Returns:
-            A future for what ``prepare`` makes of the picture. Its ``result(timeout)`` raises
+            A future for what the job makes of the file. Its ``result(timeout)`` raises
             ImageError for whatever costs the row: the faults of `load_image`, and timeout,
             memory or crashed. TimeoutError only means that it is not there yet.
         """
@@ -234,6 +235,24 @@ class DecodePool(Generic[T]):
         self._give_up_queue("the decode pool is closed")
 
 
+class DecodePool(WorkerPool[T]):
+    """Decodes files in worker processes.
+
+    with DecodePool(2, DecodeLimits(), partial(views_of, spec=spec)) as pool:
+        futures = [pool.submit(path) for path in paths]
+        seen = [future.result() for future in futures]
+    """
+
+    def __init__(
+        self, workers: int, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]
+    ) -> None:
+        """Start the workers; ``prepare`` makes of a decoded picture what comes back of it.
+
+        It is a function of an importable module, or a partial of one: it must pickle.
+        """
+        super().__init__(workers, limits, partial(_decode, prepare=prepare))
+
+
 @dataclass(frozen=True)
 class _Task(Generic[T]):
     path: Path
@@ -328,16 +347,20 @@ def _spawn(end: socket.socket) -> "subprocess.Popen[bytes]":
 def work(handle: int) -> None:
     """Body of a worker: reads paths and sends answers until the pool has gone."""
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
-        prepare, limits = pickle.loads(connection.recv_bytes())
+        job, limits = pickle.loads(connection.recv_bytes())
         _confine(limits.memory_bytes)
         connection.send_bytes(b"ready")
         while True:
-            connection.send_bytes(_answer(Path(connection.recv()), limits, prepare))
+            connection.send_bytes(_answer(Path(connection.recv()), limits, job))
 
 
-def _answer(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], object]) -> bytes:
+def _decode(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]) -> T:
+    return prepare(load_image(path, limits.pixels))
+
+
+def _answer(path: Path, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], object]) -> bytes:
     try:
-        return pickle.dumps(prepare(load_image(path, limits.pixels)), protocol=5)
+        return pickle.dumps(job(path, limits), protocol=5)
     except ImageError as error:
         failure = error
     except MemoryError:

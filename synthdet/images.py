@@ -33,7 +33,7 @@ MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 _Pixels = npt.NDArray[np.uint8]
 
 # What Pillow's plugins were seen to raise on damaged files; Pillow documents no list.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
@@ -81,7 +81,7 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
             (more than ``max_pixels``) or memory.
     """
     try:
-        with _open_regular(path) as file, _pillow_lock:
+        with open_regular(path) as file, _pillow_lock:
             return _decode(file, max_pixels)
     except ImageError as error:
         fault, reason = error.fault, str(error)
@@ -103,8 +103,12 @@ _NAMES = reprlib.Repr()
 _NAMES.maxstring = 300  # longer names lose their middle
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """Look before opening: opening a pipe would wait for its other end for ever."""
+def open_regular(path: Path) -> BinaryIO:
+    """Look before opening: opening a pipe would wait for its other end for ever.
+
+    Raises:
+        ImageError: with the fault missing, folder, unreadable or empty.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -127,9 +131,9 @@ def _decode(file: BinaryIO, max_pixels: int) -> LoadedImage:
             return _read(file, max_pixels)
     except UnidentifiedImageError:
         damage = _unidentified(file)
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         damage = _line(error)
-    with _pillow(max_pixels, lenient=True), suppress(*_DECODER_ERRORS):
+    with _pillow(max_pixels, lenient=True), suppress(*DECODER_ERRORS):
         return _read(file, max_pixels, damage)
     raise ImageError("undecodable", damage)
 
@@ -150,7 +154,7 @@ def _pillow(max_pixels: int, lenient: bool) -> Iterator[None]:
 
 def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedImage:
     """Decode the first frame; with ``damage``, keep the part that can be decoded."""
-    with _identify(file) as image:
+    with identify(file) as image:
         if image.width * image.height > max_pixels:
             found = f"{image.width} x {image.height} pixels"
             raise ImageError("too_large", f"{found}, expected at most {max_pixels:,} pixels")
@@ -168,7 +172,7 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
     return LoadedImage(pixels, (width, height) if swapped else (height, width), orientation, notes)
 
 
-def _identify(file: BinaryIO) -> ImageFile.ImageFile:
+def identify(file: BinaryIO) -> ImageFile.ImageFile:
     """Open by content. The file has no name here: an ending would change the order of plugins."""
     file.seek(0)
     try:
@@ -206,7 +210,7 @@ def _load(image: ImageFile.ImageFile, damage: str | None) -> None:
     """Decode; with ``damage``, an error in the middle keeps the rows before it."""
     try:
         image.load()
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         if damage is None:
             raise
         image.tile = []  # nothing left to decode: the next call hands out what there is
@@ -219,7 +223,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF (or XMP) orientation, 1 to 8; nonsense counts as upright."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation)
-    except _DECODER_ERRORS:  # a damaged EXIF block costs the orientation, not the picture
+    except DECODER_ERRORS:  # a damaged EXIF block costs the orientation, not the picture
         return 1
     return next((value for value in _ORIENTATIONS if value == found), 1)
 
@@ -233,7 +237,7 @@ def _turn(pixels: _Pixels, orientation: int) -> _Pixels:
 
 def _notes(image: Image.Image, damage: str | None) -> tuple[str, ...]:
     notes = [] if damage is None else [f"truncated: {damage}"]
-    with suppress(*_DECODER_ERRORS):  # counting frames may run into damage behind the first one
+    with suppress(*DECODER_ERRORS):  # counting frames may run into damage behind the first one
         if getattr(image, "is_animated", False):
             notes.append("first of several frames")
     if image.has_transparency_data:
