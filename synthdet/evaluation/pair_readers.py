@@ -17,6 +17,7 @@ from pathlib import Path
 from synthdet.errors import InputError, UsageError
 from synthdet.evaluation.labelled import picture_id
 from synthdet.evaluation.pairs import Sample, decode_fault, header_fault
+from synthdet.formats.recodai import training_files
 from synthdet.formats.table import read_table
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
@@ -210,12 +211,29 @@ def read_manifest(path: Path) -> Found:
 
 Readers = Mapping[str, Callable[[Path], Found]]
 
+
+def read_recodai(root: Path) -> Found:
+    """The Recod.ai contest: ``root/train_images/{authentic,forged}``, ``root/train_masks/*.npy``.
+
+    Supplemental pictures count as well, where they are there; see `synthdet.formats.recodai`.
+    """
+    found = Found()
+    for image, mask in training_files(root):
+        if mask is not None and not mask.is_file():
+            found.left_out.append(f"{image}: no mask {mask.relative_to(root)}")
+            continue
+        kind = "copy-move" if mask else ""
+        found.samples.append(Sample(image, mask, root.name, kind, "", image.stem))
+    return found
+
+
 READERS: Readers = {
     "tgif": read_tgif,
     "validation": read_validation,
     "hackathon": read_hackathon,
     "folders": read_folders,
     "manifest": read_manifest,
+    "recodai": read_recodai,
 }
 
 

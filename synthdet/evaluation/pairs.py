@@ -8,8 +8,10 @@ import numpy as np
 from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
-from synthdet.errors import ImageError
+from synthdet.errors import ImageError, MaskError
+from synthdet.formats.recodai import read_masks
 from synthdet.images import load_image
+from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import Mask
 from synthdet.views import Image
 
@@ -23,7 +25,8 @@ class Sample:
 
     Attributes:
         image: the picture's file.
-        mask: its mask's file, of the same size; None for an authentic picture.
+        mask: its mask's file, of the same size: a picture, or an .npy with one channel an instance
+            as in the Recod.ai contest; None for an authentic picture.
         source: the data set, or the part of it that is reported on its own.
         manipulation: how it was forged; empty where unknown or authentic.
         split: ``train``, ``val``, ``test``, or empty where the layout has none.
@@ -73,8 +76,25 @@ def load_pair(sample: Sample) -> tuple[Image, Mask]:
     return loaded.pixels, mask
 
 
+def load_instances(sample: Sample) -> tuple[Image, Masks]:
+    """Decode a picture and its copied regions; a mask that is a picture is one region.
+
+    Returns:
+        uint8 HxWx3 and bool NxHxW, N = 0 for an authentic picture.
+
+    Raises:
+        ImageError: as `load_pair`.
+    """
+    image, mask = load_pair(sample)
+    if sample.mask is None:
+        return image, np.zeros((0, *image.shape[:2]), bool)
+    return image, _read_channels(sample.mask) if sample.mask.suffix == ".npy" else mask[None]
+
+
 def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
     """The brightest channel of any picture against half of its full scale, or against 0."""
+    if path.suffix == ".npy":
+        return _read_channels(path).any(axis=0)
     try:
         with Pillow.open(path) as file:
             file.load()
@@ -86,6 +106,13 @@ def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
     values = values.max(axis=2) if values.ndim == 3 else values
     full = {"bool": 1, "uint8": 255, "uint16": 65535}.get(values.dtype.name, 255)
     return np.asarray(values > 0 if any_positive else values >= _WHITE * full, bool)
+
+
+def _read_channels(path: Path) -> Masks:
+    try:
+        return read_masks(path)
+    except MaskError as error:
+        raise ImageError("undecodable", str(error)) from error
 
 
 def _turned(mask: Pillow.Image, orientation: int) -> Pillow.Image:
@@ -114,6 +141,9 @@ def decode_fault(sample: Sample) -> str:
 
 def _stored_size(path: Path) -> tuple[int, int]:
     try:
+        if path.suffix == ".npy":
+            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[-2:]
+            return height, width
         with warnings.catch_warnings():  # the size alone unpacks nothing
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:

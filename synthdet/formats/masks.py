@@ -33,7 +33,7 @@ MAX_PIXELS = 178_956_970  # of a mask whose image's size is not known: Pillow's 
 _LONGEST_NAME = 255  # bytes, on the usual file systems
 
 # What zipfile, zlib and numpy raise on damaged bytes (numpy parses headers as Python literals).
-_DAMAGED = (
+DAMAGED = (
     OSError, EOFError, ValueError, TypeError, RuntimeError, SyntaxError,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -184,7 +184,7 @@ def _read_array(
             with archive.open(member) as stream:
                 array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
                 return array
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise MaskError(
             "unreadable", f"{name} cannot be read ({error}): expected an .npz of one array"
         ) from error

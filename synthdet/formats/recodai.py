@@ -6,6 +6,13 @@ region or between two) and end inside the image. A list is never empty.
 
 Which pixels make one region comes from ``<stem>.instances.npz``; without that file, every
 connected part of the mask is a region.
+
+The contest's own data, with which models are trained and measured::
+
+    train_images/{authentic,forged}/*.png      train_masks/<stem>.npy
+    supplemental_images/*.png                  supplemental_masks/<stem>.npy
+
+A mask is uint8, HxW or NxHxW, one channel an instance; an authentic picture has none.
 """
 
 import json
@@ -17,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from synthdet.errors import MaskError
 from synthdet.formats import rle
 from synthdet.formats.contest import (
     Faults,
@@ -28,12 +36,17 @@ from synthdet.formats.contest import (
     stored_size,
     well_formed,
 )
-from synthdet.formats.masks import Size, read_instances, stem
+from synthdet.formats.masks import DAMAGED, Size, read_instances, stem
 from synthdet.formats.table import read_table, write_table
 from synthdet.manifest import Row
 
 HEADER = ("case_id", "annotation")
 AUTHENTIC = "authentic"
+_FOLDERS = {
+    "train_images/authentic": "",
+    "train_images/forged": "train_masks",
+    "supplemental_images": "supplemental_masks",
+}  # of pictures, and of their masks
 
 
 def write(predictions: Predictions, folder: Path) -> list[Path]:
@@ -58,6 +71,36 @@ def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
             parse(annotation, size[0] * size[1] if size else None)
         except ValueError as error:
             faults.add("an annotation is malformed", f"{case_id!r}: {error}")
+
+
+def training_files(root: Path) -> list[tuple[Path, Path | None]]:
+    """Pictures of the contest's data with their masks, None for authentic ones, sorted by folder.
+
+    A forged picture without a mask file is listed with the path that is missing.
+    """
+    files: list[tuple[Path, Path | None]] = []
+    for folder, masks in _FOLDERS.items():
+        for image in sorted((root / folder).glob("*.png")):
+            files.append((image, root / masks / f"{image.stem}.npy" if masks else None))
+    return files
+
+
+def read_masks(path: Path) -> npt.NDArray[np.bool_]:
+    """A mask file of the contest's data -> bool NxHxW, one channel an instance, none of them empty.
+
+    Raises:
+        MaskError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except DAMAGED as error:
+        raise MaskError("unreadable", f"{path} cannot be read ({error}): expected .npy") from error
+    if array.dtype not in (np.uint8, np.bool_):
+        raise MaskError("type", f"{path} is {array.dtype}, expected uint8")
+    if array.ndim not in (2, 3):
+        raise MaskError("size", f"{path} is {array.shape}, expected HxW or NxHxW")
+    instances = (array[None] if array.ndim == 2 else array) > 0
+    return np.asarray(instances[instances.any(axis=(1, 2))], np.bool_)
 
 
 def encode(instances: Sequence[rle.Mask]) -> str:

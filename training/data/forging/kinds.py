@@ -66,11 +66,15 @@ def attempt(kind: Callable[[Scene], Forged], scene: Scene) -> Forged:
     """
     for _ in range(_TRIES):
         forged = kind(scene)
-        difference = cv2.absdiff(forged.image, scene.image).max(axis=2)
-        changed = difference[forged.mask] > _LEVELS
-        if changed.size and changed.mean() >= _CHANGED:
+        if makes_a_difference(scene.image, forged.image, forged.mask):
             return forged
     return authentic(scene)
+
+
+def makes_a_difference(before: Image, after: Image, mask: Mask) -> bool:
+    """Whether enough of the masked pixels changed by more than rounding does."""
+    changed = cv2.absdiff(after, before).max(axis=2)[mask] > _LEVELS
+    return bool(changed.size and changed.mean() >= _CHANGED)
 
 
 def authentic(scene: Scene) -> Forged:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from synthdet.views import Image
 from training.data.augment import Mask
@@ -15,6 +16,8 @@ _GAP = 6
 _CAPTION = 16
 _AMPLIFIED = 4  # times the difference, so that a few grey levels show
 _COLOUR = (255, 40, 200)  # of outlines
+_COLOURS = (_COLOUR, (40, 220, 255), (255, 210, 0), (60, 255, 60), (255, 120, 0))  # of instances
+_COLUMNS = 6  # pictures in a row of instances
 _HEADINGS = ("photograph", "altered", "difference x4", "handed on")
 
 
@@ -33,10 +36,23 @@ def contact_sheet(steps: Sequence[Step]) -> Image:
     return np.vstack([_caption_row(_HEADINGS), *rows])
 
 
-def outline(image: Image, mask: Mask) -> Image:
+def instances_sheet(samples: Sequence[tuple[Image, npt.NDArray[np.bool_]]]) -> Image:
+    """Pictures with their instances (bool NxHxW), each plain above and outlined below."""
+    cells = []
+    for image, instances in samples:
+        marked = _fit(image)
+        for number, instance in enumerate(instances):
+            marked = outline(marked, _fit_mask(instance), _COLOURS[number % len(_COLOURS)])
+        cells.append(np.vstack([_cell(image), _cell(marked)]))
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % _COLUMNS)
+    rows = [np.hstack(cells[at : at + _COLUMNS]) for at in range(0, len(cells), _COLUMNS)]
+    return np.vstack(rows)
+
+
+def outline(image: Image, mask: Mask, colour: tuple[int, int, int] = _COLOUR) -> Image:
     """uint8 HxWx3 with the border of the mask drawn on it."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(image.copy(), contours, -1, _COLOUR, 1), np.uint8)
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, colour, 1), np.uint8)
 
 
 def _row(step: Step) -> Image:

@@ -93,6 +93,22 @@ def move(
     turn = _shrink_to_fit(corners, turn, size)
     moved = corners @ turn.matrix.T
     offset = _place(moved, corners, size, rng, apart)
+    return *carry(source, region, turn, offset, size, rng), turn
+
+
+def carry(
+    source: Image,
+    region: Mask,
+    turn: Turn,
+    offset: npt.NDArray[np.float64],
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[Image, Mask]:
+    """Turn a picture and a region of it, and put them at an offset of whole pixels (x, y).
+
+    Returns:
+        uint8 HxWx3 and bool HxW of ``size`` (H, W), as `move` does.
+    """
     matrix = np.hstack([turn.matrix, offset[:, None]])
     height, width = size
     kernel = int(rng.choice(_KERNELS)) if turn != STILL else cv2.INTER_NEAREST
@@ -100,7 +116,7 @@ def move(
         source, matrix, (width, height), flags=kernel, borderMode=cv2.BORDER_REFLECT_101
     )
     there = cv2.warpAffine(region.astype(np.float32), matrix, (width, height))
-    return pixels.astype(np.uint8), np.asarray(there >= 0.5, bool), turn
+    return pixels.astype(np.uint8), np.asarray(there >= 0.5, bool)
 
 
 def match_colours(pasted: Image, ground: Image, mask: Mask, rng: np.random.Generator) -> Image:
