@@ -94,7 +94,7 @@ def load_instances(sample: Sample) -> tuple[Image, Masks]:
 def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
     """The brightest channel of any picture against half of its full scale, or against 0."""
     if path.suffix == ".npy":
-        return _read_channels(path).any(axis=0)
+        return np.asarray(_read_channels(path).any(axis=0), bool)
     try:
         with Pillow.open(path) as file:
             file.load()
@@ -140,10 +140,10 @@ def decode_fault(sample: Sample) -> str:
 
 
 def _stored_size(path: Path) -> tuple[int, int]:
+    if path.suffix == ".npy":
+        _, height, width = _read_channels(path).shape
+        return height, width
     try:
-        if path.suffix == ".npy":
-            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[-2:]
-            return height, width
         with warnings.catch_warnings():  # the size alone unpacks nothing
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:

@@ -253,6 +253,34 @@ class TestManifest:
         assert samples[2].mask is None
 
 
+class TestRecodai:
+    def test_forged_authentic_and_supplemental(self, tmp_path: Path) -> None:
+        for name in ("train_images/authentic/1", "train_images/forged/1", "train_images/forged/2",
+                     "supplemental_images/7"):  # fmt: skip
+            put_picture(tmp_path / f"{name}.png")
+        for name, shape in (("train_masks/1", (2, 24, 32)), ("supplemental_masks/7", (24, 32))):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            np.save(tmp_path / f"{name}.npy", np.ones(shape, np.uint8))
+        found = read_pairs(tmp_path, "recodai", decode_all=True)
+        masks = {s.image.relative_to(tmp_path).as_posix(): s.mask for s in found.samples}
+        assert masks == {
+            "supplemental_images/7.png": tmp_path / "supplemental_masks/7.npy",
+            "train_images/authentic/1.png": None,
+            "train_images/forged/1.png": tmp_path / "train_masks/1.npy",
+        }
+        assert found.left_out == [
+            f"{tmp_path}/train_images/forged/2.png: no mask train_masks/2.npy"
+        ]
+
+    def test_a_mask_of_another_size(self, tmp_path: Path) -> None:
+        put_picture(tmp_path / "train_images/forged/1.png")
+        (tmp_path / "train_masks").mkdir()
+        np.save(tmp_path / "train_masks/1.npy", np.ones((2, 24, 30), np.uint8))
+        put_picture(tmp_path / "train_images/authentic/2.png")
+        (fault,) = read_pairs(tmp_path, "recodai").left_out
+        assert fault.endswith("1.npy: 24x30 pixels, expected 24x32 as 1.png has")
+
+
 OTHERS = [name for name in READERS if name != "manifest"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError
-from synthdet.evaluation.pairs import Sample, decode_fault, header_fault, load_pair
+from synthdet.evaluation.pairs import Sample, decode_fault, header_fault, load_instances, load_pair
 from tests.conftest import picture
 
 
@@ -113,3 +113,28 @@ def test_what_is_no_picture_is_named(image: Path, which: str) -> None:
     sample = Sample(broken) if which == "image" else Sample(image, broken)
     assert "broken.png" in header_fault(sample)
     assert "broken.png" in decode_fault(sample)
+
+
+class TestInstances:
+    def test_channels_are_instances_and_together_the_mask(
+        self, image: Path, tmp_path: Path
+    ) -> None:
+        masks = np.stack([truth(), np.roll(truth(), 10, axis=0)])
+        np.save(tmp_path / "mask.npy", masks.astype(np.uint8))
+        sample = Sample(image, tmp_path / "mask.npy")
+        assert header_fault(sample) == ""
+        assert np.array_equal(load_instances(sample)[1], masks)
+        assert np.array_equal(load_pair(sample)[1], masks.any(axis=0))
+
+    def test_a_picture_is_one_instance_and_no_mask_none(self, image: Path, tmp_path: Path) -> None:
+        Pillow.fromarray(truth()).save(tmp_path / "mask.png")
+        assert load_instances(Sample(image, tmp_path / "mask.png"))[1].shape == (1, 20, 30)
+        assert load_instances(Sample(image))[1].shape == (0, 20, 30)
+
+    @pytest.mark.parametrize("content", [b"", b"nothing"])
+    def test_damage(self, image: Path, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "mask.npy").write_bytes(content)
+        sample = Sample(image, tmp_path / "mask.npy")
+        assert "mask.npy" in header_fault(sample)
+        with pytest.raises(ImageError, match="cannot be read"):
+            load_instances(sample)

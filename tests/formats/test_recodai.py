@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
+from synthdet.errors import MaskError
 from synthdet.formats import recodai
 from synthdet.formats.contest import Predictions
 from synthdet.formats.masks import write_instances, write_mask
@@ -116,3 +117,33 @@ def test_traps(predictions: Predictions, out: Path, annotation: str, words: str)
 def test_malformed_tables(predictions: Predictions, out: Path, text: str, words: str) -> None:
     (out / "theirs.csv").write_text(text)
     assert any(words in fault for fault in lint("recodai", out / "theirs.csv", predictions.rows))
+
+
+class TestReadMasks:
+    def test_one_channel_an_instance(self, tmp_path: Path) -> None:
+        masks = np.zeros((3, 4, 5), np.uint8)
+        masks[0, 1, 1] = masks[2, 2:, 2:] = 1  # the middle one is empty
+        np.save(tmp_path / "a.npy", masks)
+        assert np.array_equal(recodai.read_masks(tmp_path / "a.npy"), masks[[0, 2]] > 0)
+
+    def test_a_single_mask(self, tmp_path: Path) -> None:
+        mask = np.eye(4, dtype=np.uint8)
+        np.save(tmp_path / "a.npy", mask)
+        assert np.array_equal(recodai.read_masks(tmp_path / "a.npy"), mask[None] > 0)
+
+    @pytest.mark.parametrize(
+        ("array", "fault"), [(np.zeros((2, 2)), "type"), (np.zeros((1, 1, 2, 2), np.uint8), "size")]
+    )
+    def test_something_else(self, tmp_path: Path, array: np.ndarray, fault: str) -> None:
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(MaskError, match="expected") as caught:
+            recodai.read_masks(tmp_path / "a.npy")
+        assert caught.value.fault == fault
+
+    @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+    def test_damage(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(MaskError, match="cannot be read"):
+            recodai.read_masks(tmp_path / "a.npy")
+        with pytest.raises(MaskError, match="cannot be read"):
+            recodai.read_masks(tmp_path / "missing.npy")

@@ -62,7 +62,7 @@ RECOMPRESSION = AugmentConfig(
     organisers=0.0,
     chain=0.75,
     flip=0.0,
-    operations={"jpeg": 5, "webp": 2, "blur": 1, "noise": 1, "colour": 1},
+    operations={"jpeg": 6, "webp": 2, "blur": 0.5, "noise": 1, "colour": 1},
 )
 _SHARES = (0.45, 0.23, 0.15, 0.1, 0.07)  # of one to five instances
 _AUTHENTIC = 3  # every third sample is
