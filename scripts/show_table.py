@@ -43,16 +43,14 @@ def table(output: Path) -> str:
         rows = list(csv.DictReader(stream))
     report = json.loads(output.with_name(f"{output.name}.report.json").read_text(encoding="utf-8"))
     remarks = _remarks(report)
-    no_answer = {row["row"] for row in report["fallbacks"]}
+    verdicts = [row["verdict"] for row in report["verdicts"]["rows"]]
     cells = [("file", "logit", "verdict", "")]
-    for index, row in enumerate(rows):
-        logit = float(row["logit"])
-        verdict = "synthetic" if logit > 0 else "real"
-        verdict = "no answer" if index in no_answer else verdict
-        cells.append((row["filename"], f"{logit:+.2f}", verdict, remarks.get(index, "")))
+    for index, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
+        logit = f"{float(row['logit']):+.2f}"
+        cells.append((row["filename"], logit, verdict, remarks.get(index, "")))
     width = max(len(name) for name, *_ in cells)
     lines = [
-        f"{name:{width}}  {logit:>7}  {verdict:9}  {why}" for name, logit, verdict, why in cells
+        f"{name:{width}}  {logit:>7}  {verdict:12}  {why}" for name, logit, verdict, why in cells
     ]
     return "\n".join(line.rstrip() for line in lines)
 

@@ -64,6 +64,10 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "recipe with that word in its name.")
     add("--report", metavar="FILE", type=Path,
         help="Write the report to FILE instead of OUTPUT.report.json.")
+    add("--max-error", metavar="RATE", type=_share,
+        help="In the report, call a picture real or synthetic only where the weights state that "
+        "at most this share of either class is called wrongly; the rest is inconclusive. By "
+        "default 0.05, where the weights state it. The logits do not change.")
     add("--max-pixels", metavar="N", type=_positive_int, default=178_000_000,
         help="Refuse images of more than N pixels. The default is %(default)s.")
     add("--image-seconds", metavar="S", type=_positive_float, default=20.0,
@@ -115,6 +119,13 @@ def _positive_float(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive_float(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a share between 0 and 1")
     return value
 
 

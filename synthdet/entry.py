@@ -41,8 +41,10 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     from synthdet.manifest import read_manifest
     from synthdet.pipeline import score
     from synthdet.run_report import make_report
+    from synthdet.verdicts import verdict_rule
 
-    packer = _packer(args, folders["detector"])  # a refusal comes now rather than after an hour
+    packer = _packer(args, folders["detector"])  # refusals come now rather than after an hour
+    rule = verdict_rule(read_config(folders["detector"]), args.max_error)
     manifest = read_manifest(args.input)
     options = _options(args, folders["detector"], len(manifest.rows))
     outcome, journal = score(
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     began = time.monotonic()
     write_logits(args.output, [row.name for row in manifest.rows], logits)
     outcome.seconds["write"] = time.monotonic() - began
-    report = make_report(manifest, options, outcome, time.monotonic() - started)
+    report = make_report(manifest, options, outcome, rule, time.monotonic() - started)
     _write_report(_report_path(args), report)
     if outcome.ended == "complete":
         journal.remove()

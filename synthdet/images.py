@@ -27,6 +27,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from synthdet.errors import ImageError, ImageFault
+from synthdet.jpeg_tables import ijg_quality
 
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
@@ -63,12 +64,14 @@ class LoadedImage:
         notes: what a reader of the result should know: "first of several frames",
             "alpha over white", or "truncated: " and the decoder's words, where the file is
             damaged and the pixels are what could still be decoded.
+        jpeg_quality: of a JPEG, the quality 1 to 100 of libjpeg that its tables are nearest to.
     """
 
     pixels: _Pixels
     stored_size: tuple[int, int]
     orientation: int
     notes: tuple[str, ...]
+    jpeg_quality: int | None = None
 
 
 def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
@@ -164,12 +167,14 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
         _load(image, damage)
         orientation = orientation if upright else _orientation(image)
         notes = _notes(image, damage)
+        quality = _jpeg_quality(image)
         pixels = _to_rgb(image)
     if not upright:
         pixels = _turn(pixels, orientation)
     swapped = _ORIENTATIONS[orientation][0]
     height, width = pixels.shape[:2]
-    return LoadedImage(pixels, (width, height) if swapped else (height, width), orientation, notes)
+    stored = (width, height) if swapped else (height, width)
+    return LoadedImage(pixels, stored, orientation, notes, quality)
 
 
 def identify(file: BinaryIO) -> ImageFile.ImageFile:
@@ -243,6 +248,11 @@ def _notes(image: Image.Image, damage: str | None) -> tuple[str, ...]:
     if image.has_transparency_data:
         notes.append("alpha over white")
     return tuple(notes)
+
+
+def _jpeg_quality(image: ImageFile.ImageFile) -> int | None:
+    tables = getattr(image, "quantization", None)  # JPEG and its kin alone have it
+    return ijg_quality(tables)[0] if tables else None
 
 
 # ---- modes

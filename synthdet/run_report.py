@@ -14,6 +14,7 @@ from synthdet import __version__
 from synthdet.machine import available_cpus, peak_memory
 from synthdet.manifest import Manifest
 from synthdet.pipeline import Options, Outcome
+from synthdet.verdicts import VERDICTS, VerdictRule
 
 SCHEMA = Path(__file__).with_name("run_report.schema.json")
 FORMAT = 1
@@ -21,7 +22,7 @@ _PACKAGES = ("onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "opencv-python
 
 
 def make_report(
-    manifest: Manifest, options: Options, outcome: Outcome, wall_seconds: float
+    manifest: Manifest, options: Options, outcome: Outcome, rule: VerdictRule, wall_seconds: float
 ) -> dict[str, Any]:
     """Everything a person or a program may ask about a finished run, as plain JSON values."""
     rows = len(outcome.answers)
@@ -60,6 +61,7 @@ def make_report(
             },
             "peak_memory": peak_memory(),
         },
+        "verdicts": _verdicts(manifest, outcome, rule),
         "counts": dict(sorted(statuses.items())),
         "fallbacks": [
             {"row": index, "filename": row.name, **asdict(answer)}
@@ -70,6 +72,31 @@ def make_report(
             {"row": index, "filename": row.name, "note": answer.detail}
             for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
             if answer.status == "ok" and answer.detail
+        ],
+    }
+
+
+def _verdicts(manifest: Manifest, outcome: Outcome, rule: VerdictRule) -> dict[str, Any]:
+    """The rule, what it promises, and its word on every row."""
+    words = [rule.verdict(answer.logit, answer.status) for answer in outcome.answers]
+    counts = Counter(words)
+    return {
+        "max_error": rule.max_error,
+        "band": rule.band if rule.max_error is not None else None,
+        "even_odds": rule.even_odds,
+        "stated": str(rule),
+        "counts": {word: counts[word] for word in VERDICTS},
+        "rows": [
+            {
+                "row": index,
+                "filename": row.name,
+                "logit": answer.logit,
+                "verdict": word,
+                "probability": None if word == "no answer" else rule.probability(answer.logit),
+            }
+            for index, (row, answer, word) in enumerate(
+                zip(manifest.rows, outcome.answers, words, strict=True)
+            )
         ],
     }
 

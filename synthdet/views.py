@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import WeightsError
+from synthdet.validity import doubts
 
 if TYPE_CHECKING:
     from synthdet.images import LoadedImage
@@ -99,7 +100,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a decode worker sends back of one file: its views, and what decoding noticed."""
+    """What a decode worker sends back of one file: its views, and what there is to know of it."""
 
     views: Views
     notes: tuple[str, ...] = ()
@@ -107,7 +108,8 @@ class Seen:
 
 def views_of(loaded: "LoadedImage", spec: InputSpec) -> Seen:
     """A decoded file -> its views; runs in the decode workers."""
-    return Seen(make_views(loaded.pixels, spec), loaded.notes)
+    notes = loaded.notes + doubts(loaded, spec.size)
+    return Seen(make_views(loaded.pixels, spec), notes)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

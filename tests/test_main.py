@@ -137,6 +137,25 @@ def test_a_submission_is_packed_in_the_same_run(tmp_path: Path, write_images: An
         assert row[2] == str(int(float(logit) >= 0.5))
 
 
+def test_verdicts_keep_the_error_rate_and_leave_the_logits_alone(
+    tmp_path: Path, write_images: Any
+) -> None:
+    bands = {"0.05": [-9.0, 9.0], "0.2": [-1e-6, 1e-6]}
+    weights, table = write_detector(tmp_path / "w", conformal=bands), write_images(3)
+    outputs = []
+    for rate in ("0.05", "0.2"):
+        output = tmp_path / f"{rate}.csv"
+        done = run(table, output, "--weights", weights, "--max-error", rate)
+        assert done.returncode == 0, done.stderr
+        verdicts = read_report(output)["verdicts"]
+        assert (verdicts["max_error"], verdicts["band"]) == (float(rate), bands[rate])
+        outputs.append((output.read_bytes(), [row["verdict"] for row in verdicts["rows"]]))
+    (logits, unsure), (same, sure) = outputs
+    assert logits == same
+    assert unsure == ["inconclusive"] * 3
+    assert set(sure) <= {"real", "synthetic"}
+
+
 def test_help_is_written_in_sentences() -> None:
     done = run("--help")
     assert done.returncode == 0
@@ -172,6 +191,8 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--budget", "-3"], "above 0"),
         (["in.csv", "out.csv", "--budget", "soon"], "above 0"),
         (["in.csv", "out.csv", "--budget", "nan"], "above 0"),
+        (["in.csv", "out.csv", "--max-error", "5"], "between 0 and 1"),
+        (["in.csv", "out.csv", "--weights", "fine", "--max-error", "0.1"], "error rates of none"),
         (["in.csv", "out.csv", "--batch-size", "0"], "whole number"),
         (["in.csv", "out.csv", "--workers", "1.5"], "whole number"),
         (["in.csv", "out.csv", "--provider", "tpu"], "invalid choice"),

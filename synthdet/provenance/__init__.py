@@ -7,7 +7,7 @@ most platforms strip what cameras and generators wrote.
 containers    any file -> the few blocks that matter, bounded in bytes
 texts         generators' own text, software and camera names
 xmp           IPTC's digital source type and the creator tool
-jpeg_tables   quantisation tables -> their encoder and quality
+encoder       JPEG's quantisation tables -> their encoder and quality
 c2pa          manifests, verified where c2pa-python is installed
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from synthdet.decoding import DecodeLimits, WorkerPool
 from synthdet.errors import ImageError
 from synthdet.images import image_error, open_regular
-from synthdet.provenance import c2pa, jpeg_tables, texts, xmp
+from synthdet.provenance import c2pa, encoder, texts, xmp
 from synthdet.provenance.containers import read_blocks
 from synthdet.provenance.statement import Provenance, Statement, plain
 
@@ -45,7 +45,7 @@ def read_provenance(path: Path) -> Provenance:
             *c2pa.statements(file, blocks),
             *(said for packet in blocks.xmp for said in xmp.statements(packet, blocks.problems)),
             *texts.statements(blocks),
-            *jpeg_tables.statements(blocks.tables),
+            *encoder.statements(blocks.tables),
         ]
     unique = tuple(dict.fromkeys(statements))
     return Provenance(blocks.format, unique, tuple(dict.fromkeys(blocks.problems)))

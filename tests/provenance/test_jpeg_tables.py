@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from PIL import Image, JpegPresets
 
+from synthdet.jpeg_tables import ijg_quality, photoshop_setting
 from synthdet.provenance import Provenance
 from synthdet.provenance.containers import read_blocks
-from synthdet.provenance.jpeg_tables import ijg_quality, photoshop_setting
 from tests.provenance.conftest import jpeg, lines, segment, with_segments
 
 Read = Callable[[bytes], Provenance]

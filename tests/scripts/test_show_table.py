@@ -14,7 +14,9 @@ PROGRAM = Path(__file__).parents[2] / "scripts" / "show_table.py"
 def output(tmp_path: Path) -> Path:
     path = tmp_path / "out.csv"
     path.write_text('filename,logit\na.jpg,1.5\n"b, c.jpg",-0.25\nd.jpg,0.0\nbroken.jpg,0.01\n')
+    verdicts = ["synthetic", "real", "inconclusive", "no answer"]
     report = {
+        "verdicts": {"rows": [{"verdict": verdict} for verdict in verdicts]},
         "fallbacks": [{"row": 3, "status": "undecodable", "detail": "no decoder takes it"}],
         "notes": [{"row": 1, "note": "truncated"}],
     }
@@ -26,9 +28,9 @@ def test_each_row_has_its_logit_verdict_and_remark(output: Path) -> None:
     assert table(output).splitlines() == [
         "file          logit  verdict",
         "a.jpg         +1.50  synthetic",
-        "b, c.jpg      -0.25  real       truncated",
-        "d.jpg         +0.00  real",
-        "broken.jpg    +0.01  no answer  undecodable: no decoder takes it",
+        "b, c.jpg      -0.25  real          truncated",
+        "d.jpg         +0.00  inconclusive",
+        "broken.jpg    +0.01  no answer     undecodable: no decoder takes it",
     ]
 
 

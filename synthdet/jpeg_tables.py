@@ -6,14 +6,12 @@ scaled by a quality from 1 to 100. Photoshop and cameras bring their own; those 
 settings are taken from `PIL.JpegPresets`, the others are reported as unknown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import JpegPresets
-
-from synthdet.provenance.statement import Statement
 
 Tables = Mapping[int, Sequence[int]]  # number -> 64 divisors, row by row; 0 is luma, 1 chroma
 
@@ -29,21 +27,6 @@ _CHROMA = (
     24, 26, 56, 99, 99, 99, 99, 99,   47, 66, 99, 99, 99, 99, 99, 99,
     *(99,) * 32,
 )  # fmt: skip
-
-
-def statements(tables: Tables) -> Iterator[Statement]:
-    """What the tables of a JPEG say; nothing for files of other formats."""
-    if not tables:
-        return
-    preset = photoshop_setting(tables)
-    quality, exact = ijg_quality(tables)
-    if exact:
-        said = f"quantisation tables of libjpeg at quality {quality}"
-    elif preset:
-        said = f"quantisation tables of Photoshop's setting {preset!r}"
-    else:
-        said = f"quantisation tables of no known encoder, near libjpeg's at quality {quality}"
-    yield Statement("jpeg", "edited" if preset and not exact else "other", said)
 
 
 def ijg_quality(tables: Tables) -> tuple[int, bool]:
