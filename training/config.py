@@ -60,6 +60,9 @@ class DataConfig(Strict):
         classes: ``binary``, or ``family``: one class a fake family beside "real".
         min_class_pictures: fake families with fewer share the class "unknown fake".
         unknown_fake: fake families that belong to "unknown fake" whatever their size.
+        stored_views: for a frozen network: how many augmented views of each picture are turned
+            into features once, before training, which then draws from these. 0 makes a new view
+            at each draw and sends it through the whole network.
     """
 
     sets: Annotated[list[SetConfig], Field(min_length=1)]
@@ -77,6 +80,7 @@ class DataConfig(Strict):
     classes: Literal["binary", "family"] = "binary"
     min_class_pictures: Positive = 100
     unknown_fake: Names = ()
+    stored_views: Annotated[int, Field(ge=0)] = 0
 
 
 class ViewConfig(Strict):
@@ -241,6 +245,15 @@ class DetectorConfig(RunConfig):
     folds: Positive = 1
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _stores_what_never_changes(self) -> "DetectorConfig":
+        if self.data.stored_views and not getattr(self.model, "frozen", False):
+            raise ValueError(
+                "data.stored_views needs a frozen network, whose features never change: set "
+                "model.frozen=true, or data.stored_views=0"
+            )
+        return self
 
     @property
     def measured(self) -> list[str]:

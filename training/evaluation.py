@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from synthdet.calibration import probability
@@ -19,44 +19,41 @@ from synthdet.metrics import detection
 from training.config import DetectorConfig
 from training.data.dataset import JudgingBatch
 from training.data.manifest import manifest_hash
-from training.data.module import Tables, judging_loader, read_pictures
+from training.data.module import DetectorData, read_pictures
 from training.network_file import fold_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 Figures = dict[str, Any]
 
 
-def predict_tables(network: nn.Module, tables: Tables, config: DetectorConfig) -> pd.DataFrame:
+def predict_tables(network: nn.Module, data: DetectorData, config: DetectorConfig) -> pd.DataFrame:
     """One row for each judged and held-out picture and condition, with its ``logit``.
 
     Columns are those of the manifest but ``path``, then ``judged_as`` ("val" or "holdout"),
     ``condition`` and ``logit``; pictures that cannot be read are left out.
     """
     parts = []
-    for name, table in (("val", tables.judge), ("holdout", tables.holdout)):
-        logits = predict(network, table["path"].to_list(), config, config.data.conditions)
-        for condition, column in zip(config.data.conditions, logits, strict=True):
+    conditions = config.data.conditions
+    for name, table in (("val", data.tables.judge), ("holdout", data.tables.holdout)):
+        loader = data.judging_loader(table["path"].to_list())
+        logits = predict(network, loader, len(conditions) * len(table))
+        for condition, column in zip(conditions, np.split(logits, len(conditions)), strict=True):
             parts.append(table.assign(judged_as=name, condition=condition, logit=column))
     everything = pd.concat(parts, ignore_index=True).drop(columns="path")
     return everything.dropna(subset="logit")
 
 
 @torch.no_grad()
-def predict(
-    network: nn.Module, paths: list[str], config: DetectorConfig, conditions: Sequence[str]
-) -> np.ndarray:
-    """P pictures -> float32 CxP logits, one row a condition; nan for what cannot be read."""
-    if not paths:
-        return np.zeros((len(conditions), 0), np.float32)
+def predict(network: nn.Module, loader: DataLoader, items: int) -> np.ndarray:
+    """Batches of a judging loader -> float32, a logit an item; nan for what cannot be read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device).eval()
-    logits = np.full(len(conditions) * len(paths), np.nan, np.float32)
-    loader = judging_loader(paths, config, conditions)
+    logits = np.full(items, np.nan, np.float32)
     for batch in tqdm(loader, desc="judging", disable=None):
         if batch is not None:
             places, answers = picture_logits(network, batch.to(device))
             logits[places.cpu().numpy()] = answers.cpu().numpy()
-    return logits.reshape(len(conditions), len(paths))
+    return logits
 
 
 def picture_logits(network: nn.Module, batch: JudgingBatch) -> tuple[Tensor, Tensor]:

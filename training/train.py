@@ -101,16 +101,17 @@ def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
     task = TASKS[config.task]
     data = task.data(config, fold)
     network = build_model(config.model, data.classes)
+    trained = task.prepare(network, data)
     for phase in config.phases:
         file = folder / f"{config.run_name}_{phase.name}_model.pth"
         if file.exists():
             network.load_state_dict(load_network(file).network.state_dict())
             continue
-        train_phase(network, phase, data, config, folder)
+        train_phase(trained, phase, data, config, folder)
         if is_first_device():
             save_network(network, data.classes, config, file)
     if is_first_device():
-        task.judge(network, data, config, folder)
+        task.judge(trained, data, config, folder)
         phases = [folder / phase.name for phase in config.phases]
         evaluation.plot_loss(phases, folder / "loss.png")
 

@@ -12,6 +12,12 @@ from torch.utils.data import DataLoader
 from synthdet.errors import UsageError
 from training.config import DataConfig, DetectorConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate
+from training.data.features import (
+    FeatureStore,
+    StoredJudgingSet,
+    StoredTrainingSet,
+    collate_stored,
+)
 from training.data.loading import epoch_size, worker_settings
 from training.data.manifest import fold_of, read_set
 from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
@@ -34,6 +40,12 @@ class Tables:
     judge: pd.DataFrame
     holdout: pd.DataFrame
     classes: list[str]
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all pictures, each once."""
+        tables = (self.train, self.judge, self.holdout)
+        return sorted({path for table in tables for path in table["path"]})
 
 
 def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
@@ -75,6 +87,7 @@ class DetectorData(L.LightningDataModule):
     Attributes:
         classes: of the network.
         samples: how many pictures there are to learn from.
+        store: features that take the place of views, where the recipe stores them.
     """
 
     def __init__(self, config: DetectorConfig, fold: int = 0) -> None:
@@ -83,9 +96,13 @@ class DetectorData(L.LightningDataModule):
         self.tables = read_tables(config.data, config.folds, fold)
         self.classes = self.tables.classes
         self.samples = len(self.tables.train)
+        self.store: FeatureStore | None = None
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches of uint8 BxSxSx3 and class indices; its place is part of every checkpoint."""
+        """Batches of uint8 BxSxSx3, or stored features BxC, and class indices.
+
+        Its place is part of every checkpoint.
+        """
         config, train = self.config, self.tables.train
         world, rank = self.trainer.world_size, self.trainer.global_rank
         weights = {one.path: one.weight for one in config.data.sets}
@@ -98,12 +115,12 @@ class DetectorData(L.LightningDataModule):
             rank,
             world,
         )
-        return ResumableLoader(
-            TrainingSet(train, config.views, config.augment, config.seed),
-            batch_size=config.machine.batch_size,
-            sampler=sampler,
-            **worker_settings(config.machine.workers),
-        )
+        if self.store is None:
+            views = TrainingSet(train, config.views, config.augment, config.seed)
+            workers = worker_settings(config.machine.workers)
+            return ResumableLoader(views, config.machine.batch_size, sampler=sampler, **workers)
+        features = StoredTrainingSet(self.store, train["path"].to_list(), train["class"].to_numpy())
+        return ResumableLoader(features, config.machine.batch_size, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader:
         """A fixed sample of the judging pictures under every condition, this device's part."""
@@ -111,7 +128,15 @@ class DetectorData(L.LightningDataModule):
         judge = sample_rows(self.tables.judge, config.data.validation_pictures)
         judge = judge.iloc[self.trainer.global_rank :: self.trainer.world_size]
         self.judged = judge
-        return judging_loader(judge["path"].to_list(), config, config.data.conditions)
+        return self.judging_loader(judge["path"].to_list())
+
+    def judging_loader(self, paths: list[str]) -> DataLoader:
+        """Pictures under every condition of the recipe, as batches of views or of features."""
+        conditions = self.config.data.conditions
+        if self.store is None:
+            return judging_loader(paths, self.config, conditions)
+        stored = StoredJudgingSet(self.store, paths, list(conditions))
+        return DataLoader(stored, self.config.machine.batch_size, collate_fn=collate_stored)
 
 
 def judging_loader(

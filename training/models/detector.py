@@ -1,8 +1,9 @@
 """Detectors: one picture (or view of it) -> scores of the classes, "real" first."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from training.models.backbone import (
@@ -12,7 +13,11 @@ from training.models.backbone import (
     norm_parameters,
     takes_any_size,
 )
+from training.models.co_occurrences import CoOccurrences
+from training.schema import Share
 
+_LEAST_VARIANCE = 1e-4  # of a feature map, so that a constant one has a finite logarithm
+_LIMIT = 6.0  # standard deviations
 _MOMENTUM = 0.02  # of feature statistics under a backbone that moves: some 50 batches
 
 
@@ -30,6 +35,7 @@ class Detector(nn.Module):
 
     task = "detector"
     outputs = ("logit",)
+    frozen = False  # whether `features` never change, so that they can be computed once
 
     @property
     def any_size(self) -> bool:
@@ -37,13 +43,17 @@ class Detector(nn.Module):
         return takes_any_size(self.backbone)
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 NxHxWx3 RGB -> floating NxC."""
+        """uint8 NxHxWx3 RGB -> floating NxC, what the picture is judged by."""
         raise NotImplementedError
+
+    def scores(self, features: Tensor) -> Tensor:
+        """What `features` gives -> class scores NxK."""
+        scores: Tensor = self.head(features)
+        return scores
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> class scores NxK."""
-        scores: Tensor = self.head(self.features(images))
-        return scores
+        return self.scores(self.features(images))
 
     def deployed(self, images: Tensor) -> tuple[Tensor]:
         """uint8 NxHxWx3 RGB -> (logit float32 N,)."""
@@ -75,32 +85,62 @@ class TimmDetector(Detector):
         return [*depth_groups(self.backbone), list(self.head.parameters())]
 
 
-class PooledFeatures(Detector):
-    """Mean and deviation of every stage of a backbone, standardised, under a small head.
+class HeadOnly(nn.Module):
+    """A detector for which the features have been computed already; it trains the head inside."""
 
-    With a frozen backbone, what pretrained features know of content and style: the floor that a
-    trained detector has to beat, and quick to train on a CPU. The batch norms of the backbone keep
-    their statistics in any case, for they may have been folded into its convolutions.
+    def __init__(self, network: Detector) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What the network's `features` gave -> class scores NxK."""
+        return self.network.scores(features)
+
+    def deployed(self, features: Tensor) -> tuple[Tensor]:
+        """What the network's `features` gave -> (logit float32 N,)."""
+        return (synthetic_logit(self(features).float()),)
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """Those of the network."""
+        return self.network.depth_groups()
+
+
+class PooledFeatures(Detector):
+    """Mean and deviation of the stages of a backbone, standardised, under a small head.
+
+    With a frozen backbone and all its stages, this is what pretrained features know of content and
+    style: the floor that a trained detector has to beat, and quick to train on a CPU. The last
+    stages know what is *shown*, and a detector that learns "portraits are real" fails on the next
+    generator of portraits; with ``stages`` they are left out, and ``co_occurrences`` adds what is
+    between neighbouring pixels. The batch norms of the backbone keep their statistics in any case,
+    for they may have been folded into its convolutions.
     """
 
     class Options(BackboneOptions):
         """Settings of `PooledFeatures`.
 
         Attributes:
+            stages: how many of the backbone's first stages are looked at; 0 for all, and the last
+                feature map with them.
+            co_occurrences: also look at co-occurrences of residuals, of a frozen backbone alone.
             hidden: width of the head's layer, 0 for none.
             dropout: acts on the standardised features.
             frozen: the backbone stays as it came; otherwise the phases say what is trained.
         """
 
         name: Literal["pooled_features"]
-        hidden: int = 0
-        dropout: float = 0.0
+        stages: Annotated[int, Field(ge=0)] = 0
+        co_occurrences: bool = False
+        hidden: Annotated[int, Field(ge=0)] = 0
+        dropout: Share = 0.0
         frozen: bool = True
 
     def __init__(self, options: Options, classes: list[str]) -> None:
         super().__init__()
         self.backbone, self.normalise = build_backbone(options)
         self.frozen = options.frozen
+        self.stages = options.stages
+        self.co_occurrences = CoOccurrences() if options.co_occurrences else None
         kept = self.backbone.parameters() if self.frozen else norm_parameters(self.backbone)
         for parameter in kept:
             parameter.requires_grad_(False)
@@ -112,12 +152,20 @@ class PooledFeatures(Detector):
         self.head = _head(width, options.hidden, options.dropout, len(classes))
 
     def features(self, images: Tensor) -> Tensor:
-        """uint8 NxHxWx3 RGB -> standardised mean and deviation of each channel of each stage."""
-        standardised: Tensor = self.standardise(self._pooled(images))
-        return standardised
+        """uint8 NxHxWx3 RGB -> mean and log deviation of each channel, then co-occurrences."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            parts = [pool(feature_map) for feature_map in self._feature_maps(images)]
+            if self.co_occurrences is not None:
+                parts.append(self.co_occurrences(images))
+            return torch.cat(parts, dim=1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """What `features` gives -> class scores NxK; outliers count no more than `_LIMIT`."""
+        scores: Tensor = self.head(self.standardise(features).clamp(-_LIMIT, _LIMIT))
+        return scores
 
     def half(self) -> Self:
-        """The backbone in float16; variances of small features would vanish there, and stay."""
+        """The backbone in float16; counts and small variances would vanish there, and stay."""
         self.backbone.half()
         self.normalise.half()
         return self
@@ -137,22 +185,30 @@ class PooledFeatures(Detector):
         groups = depth_groups(self.backbone)
         return [*([one for one in group if id(one) not in norms] for group in groups), head]
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            last, stages = self.backbone.forward_intermediates(self.normalise(images))
-            return torch.cat([pool(feature_map) for feature_map in [*stages, last]], dim=1)
+    def _feature_maps(self, images: Tensor) -> list[Tensor]:
+        pixels = self.normalise(images)
+        if self.stages == 0:
+            last, stages = self.backbone.forward_intermediates(pixels)
+            return [*stages, last]
+        maps: list[Tensor] = self.backbone.forward_intermediates(
+            pixels, indices=list(range(self.stages)), stop_early=True, intermediates_only=True
+        )
+        return maps
 
     def _width(self) -> int:
         self.backbone.eval()
         with torch.no_grad():
-            return self._pooled(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1]
+            return self.features(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1]
 
 
 def pool(feature_map: Tensor) -> Tensor:
-    """NxCxHxW -> float32 Nx2C: mean and standard deviation of each channel over the picture."""
+    """NxCxHxW -> float32 Nx2C: mean and log standard deviation of each channel over the picture.
+
+    The logarithm makes a picture of twice the contrast differ by the same step everywhere.
+    """
     flat = feature_map.float().flatten(2)  # float32: sums over a large picture overflow in fp16
-    deviation = (flat.var(dim=2, correction=0) + 1e-6).sqrt()  # finite slope at a constant map
-    return torch.cat([flat.mean(dim=2), deviation], dim=1)
+    variance = flat.var(dim=2, correction=0)
+    return torch.cat([flat.mean(dim=2), 0.5 * (variance + _LEAST_VARIANCE).log()], dim=1)
 
 
 def _head(width: int, hidden: int, dropout: float, classes: int) -> nn.Module:

@@ -24,6 +24,8 @@ class Task:
         describe: (run's folder, config) -> the description of its weights, calibrated.
         made_up: (config, folder) -> the config on a few made-up pictures, for ``--smoke``.
         infer_test: (config, network files, folder of pictures) -> the file or folder it wrote.
+        prepare: (network, data) -> what is trained, with the network's own parameters; readies the
+            data for it. By default the network itself.
     """
 
     data: Callable[[Any, int], Any]
@@ -32,3 +34,4 @@ class Task:
     describe: Callable[[Path, Any], WeightsConfig]
     made_up: Callable[[Any, Path], Any]
     infer_test: Callable[[Any, list[Path], Path], Path]
+    prepare: Callable[[nn.Module, Any], nn.Module] = lambda network, data: network

@@ -16,10 +16,12 @@ from synthdet.weights import WeightsConfig
 from training import evaluation
 from training.config import DetectorConfig, SetConfig
 from training.data.dataset import JudgingBatch
+from training.data.features import FeatureStore
 from training.data.listing import list_pictures
 from training.data.made_up import make_up
-from training.data.module import DetectorData
+from training.data.module import DetectorData, judging_loader
 from training.evaluation import picture_logits
+from training.models.detector import HeadOnly
 from training.module import TrainingModule, gather
 from training.network_file import Average, load_network
 from training.schema import read_yaml
@@ -63,8 +65,17 @@ def write_predictions(
     network: nn.Module, data: DetectorData, config: DetectorConfig, folder: Path
 ) -> None:
     """Judge a trained network on all judged and held-out pictures; write everything down."""
-    predictions = evaluation.predict_tables(network, data.tables, config)
+    predictions = evaluation.predict_tables(network, data, config)
     evaluation.write_results(predictions, config, folder)
+
+
+def prepare(network: nn.Module, data: DetectorData) -> nn.Module:
+    """Where the recipe stores views: the head alone, on features computed once for all pictures."""
+    if not data.config.data.stored_views:
+        return network
+    data.store = FeatureStore(network, data.config)
+    data.store.fill(data.tables.paths)
+    return HeadOnly(network)
 
 
 def on_made_up_pictures(config: DetectorConfig, folder: Path) -> DetectorConfig:
@@ -87,7 +98,8 @@ def infer_test(config: DetectorConfig, networks: list[Path], test_dir: Path) -> 
     """
     files = list_pictures(test_dir)
     network = Average([load_network(path).network for path in networks])
-    logits = evaluation.predict(network, [str(path) for path in files], config, ("native",))[0]
+    loader = judging_loader([str(path) for path in files], config, ("native",))
+    logits = evaluation.predict(network, loader, len(files))
     answers = np.nan_to_num(logits, nan=UNREADABLE_LOGIT)
     out = config.folder / f"{config.run_name}_test_probs.csv"
     config.folder.mkdir(parents=True, exist_ok=True)
@@ -178,4 +190,5 @@ TASK = Task(
     describe=describe,
     made_up=on_made_up_pictures,
     infer_test=infer_test,
+    prepare=prepare,
 )

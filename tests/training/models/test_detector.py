@@ -1,3 +1,4 @@
+import math
 from typing import ClassVar
 
 import pytest
@@ -24,6 +25,10 @@ class TestPooledFeatures(ModelContract):
     classes: ClassVar = ["real", "fake"]
 
 
+class TestEarlyFeaturesAndCoOccurrences(ModelContract):
+    options: ClassVar = {**POOLED, "stages": 2, "co_occurrences": True, "hidden": 8}
+
+
 class TestPooledFeaturesThatMove(ModelContract):
     options: ClassVar = {**POOLED, "frozen": False}
     classes: ClassVar = ["real", "fake"]
@@ -40,9 +45,10 @@ def test_many_classes_make_the_log_odds_of_not_being_real():
     assert torch.allclose(synthetic_logit(scores), torch.log((1 - real) / real), atol=1e-5)
 
 
-def test_pool_gives_mean_and_deviation_of_each_channel():
+def test_pool_gives_mean_and_log_deviation_of_each_channel():
     feature_map = torch.tensor([[[[1.0, 3.0]], [[5.0, 5.0]]]])  # 1x2x1x2
-    assert pool(feature_map)[0].tolist() == pytest.approx([2, 5, 1, 1e-3], abs=1e-4)
+    expected = [2, 5, 0.5 * math.log(1 + 1e-4), 0.5 * math.log(1e-4)]
+    assert pool(feature_map)[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_stem_stride_changes_the_resolution_and_not_the_weights():
@@ -71,9 +77,10 @@ def test_a_pooled_backbone_never_moves_and_its_statistics_are_standardised():
     assert not any(one.requires_grad for one in network.backbone.parameters())
     images = torch.from_numpy(pictures(8))
     features = network.features(images)
-    assert features.mean(dim=0).abs().max() < 1e-3
+    standardised = network.standardise(features)
+    assert standardised.mean(dim=0).abs().max() < 1e-3
     network.eval()  # statistics are the plain average over what was seen: that very batch
-    assert network.features(images).mean(dim=0).abs().max() < 0.1
+    assert network.standardise(features).mean(dim=0).abs().max() < 0.1
 
 
 def test_a_pooled_backbone_that_moves_keeps_its_norms():
