@@ -7,6 +7,7 @@ BASE := $(VENV)/.base
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 TRAIN := $(VENV)/.train
+BROWSER := $(VENV)/.browser
 
 # The first interpreter that runs and is new enough; empty when there is none.
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -18,12 +19,12 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 # One pip at a time: all targets share .venv.
 .NOTPARALLEL:
-.PHONY: help demo test check format image
+.PHONY: help demo test browser-test check format image
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 demo: $(RUN) ## score the bundled examples and show the result
 	@mkdir -p out
@@ -32,6 +33,9 @@ demo: $(RUN) ## score the bundled examples and show the result
 
 test: $(DEV) $(TRAIN) ## run all tests
 	$(PY) -m pytest
+
+browser-test: $(BROWSER) ## test the report page in Chromium (Debian: apt install chromium)
+	$(PY) -m pytest browser_tests
 
 check: $(DEV) ## lint, check formatting and types
 	$(PY) -m ruff check
@@ -62,4 +66,8 @@ $(DEV): requirements-dev.txt $(RUN)
 
 $(TRAIN): requirements-train.txt $(RUN)
 	$(PIP) -r requirements-train.txt
+	@touch $@
+
+$(BROWSER): requirements-browser.txt $(DEV)
+	$(PIP) -r requirements-browser.txt
 	@touch $@

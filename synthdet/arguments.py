@@ -9,14 +9,16 @@ from synthdet import __version__
 from synthdet.errors import UsageError
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:  # noqa: D102 - argparse's own
         raise UsageError(f"{message}; see --help")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of ``main.py``; an unusable one raises UsageError."""
-    parser = _Parser(
+    parser = Parser(
         prog="main.py",
         description="Score every image named in INPUT and write a logit for each to OUTPUT: "
         "above 0 means synthetic. Every row gets an answer, also where a file is broken or the "

@@ -36,6 +36,11 @@ def mend_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
+def end_quietly() -> None:
+    """Send what is still to be printed nowhere, once the reader of stdout has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def catch_signals() -> threading.Event:
     """Let SIGTERM and Ctrl-C set an event that ends the run in order, however often they come.
 

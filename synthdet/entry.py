@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from synthdet.budget import default_budget
 from synthdet.console import say
 from synthdet.errors import OutputError, UsageError
-from synthdet.weights import Task, read_config
+from synthdet.weights import Task, read_config, shipped_weights
 
 if TYPE_CHECKING:
     from synthdet.formats.contest import Run
     from synthdet.manifest import Row
     from synthdet.pipeline import Options, Outcome
 
-SHIPPED: dict[Task, Path] = {"detector": Path(__file__).parents[1] / "weights" / "detector"}
+SHIPPED: dict[Task, Path] = {"detector": shipped_weights() / "detector"}
 
 
 def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Outcome":

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from synthdet.jpeg_tables import ijg_quality
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
 _Pixels = npt.NDArray[np.uint8]
+_Number = TypeVar("_Number", bound=np.number[Any])
 
 # What Pillow's plugins were seen to raise on damaged files; Pillow documents no list.
 DECODER_ERRORS = (
@@ -170,7 +171,7 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
         quality = _jpeg_quality(image)
         pixels = _to_rgb(image)
     if not upright:
-        pixels = _turn(pixels, orientation)
+        pixels = turn_upright(pixels, orientation)
     swapped = _ORIENTATIONS[orientation][0]
     height, width = pixels.shape[:2]
     stored = (width, height) if swapped else (height, width)
@@ -233,10 +234,15 @@ def _orientation(image: Image.Image) -> int:
     return next((value for value in _ORIENTATIONS if value == found), 1)
 
 
-def _turn(pixels: _Pixels, orientation: int) -> _Pixels:
-    """uint8 HxWx3 as stored -> uint8 HxWx3 or WxHx3 upright, contiguous."""
+def turn_upright(array: npt.NDArray[_Number], orientation: int) -> npt.NDArray[_Number]:
+    """HxW or HxWxC as stored -> HxW… or WxH… upright, contiguous.
+
+    Args:
+        array: of the stored raster: its pixels, or a map of them.
+        orientation: EXIF's, 1 to 8.
+    """
     swap, down, across = _ORIENTATIONS[orientation]
-    axes = pixels.swapaxes(0, 1) if swap else pixels
+    axes = array.swapaxes(0, 1) if swap else array
     return np.ascontiguousarray(axes[::down, ::across])
 
 

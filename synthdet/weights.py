@@ -17,6 +17,12 @@ Task = Literal["detector", "localizer", "instances"]
 ImageScore = Literal["head", "map"]
 
 
+def shipped_weights() -> Path:
+    """The folder of the models that ship: beside the package in the repository, in it elsewhere."""
+    beside = Path(__file__).parents[1] / "weights"
+    return beside if (beside / "detector").is_dir() else Path(__file__).with_name("shipped")
+
+
 @dataclass(frozen=True)
 class LocalizationSpec:
     """How a picture is cut up for a localizer, and what its answers mean.

@@ -192,7 +192,7 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--budget", "soon"], "above 0"),
         (["in.csv", "out.csv", "--budget", "nan"], "above 0"),
         (["in.csv", "out.csv", "--max-error", "5"], "between 0 and 1"),
-        (["in.csv", "out.csv", "--weights", "fine", "--max-error", "0.1"], "error rates of none"),
+        (["in.csv", "out.csv", "--weights", "fine", "--max-error", "1e-1"], "error rates of none"),
         (["in.csv", "out.csv", "--batch-size", "0"], "whole number"),
         (["in.csv", "out.csv", "--workers", "1.5"], "whole number"),
         (["in.csv", "out.csv", "--provider", "tpu"], "invalid choice"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OWN = {"conftest", "main", "scripts", "synthdet", "tests", "training"}
-OPTIONAL = {"c2pa", "pillow_heif"}  # imported where found, with a sentence where not
+OPTIONAL = {"c2pa", "jinja2", "pillow_heif"}  # imported where found, with a sentence where not
 DISTRIBUTIONS = packages_distributions()
 
 
