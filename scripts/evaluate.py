@@ -5,9 +5,14 @@
     python scripts/evaluate.py vip --logits part1.csv part2.csv --data truth1.csv truth2.csv
     python scripts/evaluate.py grid --weights weights/detector --data DATA --png grid.png
     python scripts/evaluate.py calibrate --weights weights/detector --data DATA --split val
+    python scripts/evaluate.py masks --weights weights/localizer --data PAIRS --authentic photos
+    python scripts/evaluate.py masks --masks out/masks --data PAIRS
+    python scripts/evaluate.py mask-grid --weights weights/localizer --data PAIRS --png grid.png
 
 DATA is a folder with 0_real and 1_fake, or a CSV with the columns path (or filename) and label
-and, where known, source, family, group and split. results/README.md explains the rows.
+and, where known, source, family, group and split. PAIRS is a CSV with the columns image and mask
+and, where known, source, manipulation, group and split, or a folder with images and masks, or any
+layout that --reader names. results/README.md explains the rows.
 """
 
 import argparse
@@ -18,9 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for synthdet
 
 from synthdet.errors import SynthdetError
-from synthdet.evaluation.commands import detection
+from synthdet.evaluation.commands import detection, masks
 
-COMMANDS = (detection,)  # modules; each adds its commands to the parser
+COMMANDS = (detection, masks)  # modules; each adds its commands to the parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,17 +8,22 @@ HxWx3 RGB in, a new uint8 array out, and what is random comes from a generator t
     jpeg(rescale(image, 0.5), 75)
 """
 
+import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as Pillow
 
 from synthdet.views import Image
 
+Operation = Callable[[Image, np.random.Generator], Image]
+Mask = npt.NDArray[np.bool_]  # HxW, true where the picture was forged
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 ORGANISERS_SIZE = 200  # pixels, side of what the organisers hand out
@@ -116,6 +121,16 @@ def noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
     """uint8 HxWx3 plus white Gaussian noise of standard deviation ``sigma`` in grey levels."""
     noisy = image + sigma * rng.standard_normal(image.shape, np.float32)
     return noisy.round().clip(0, 255).astype(np.uint8)
+
+
+def follow(operation: Operation, mask: Mask, rng: np.random.Generator) -> Mask:
+    """Where an operation that moves pixels takes those of a mask: bool HxW -> bool hxw.
+
+    The operation sees the mask as a picture, with the draws that it would take for the picture;
+    ``rng`` itself does not advance, so that the picture can follow.
+    """
+    drawn = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+    return np.asarray(operation(drawn, copy.deepcopy(rng))[..., 0] >= 128, bool)
 
 
 def seeded(name: str, seed: int = 0, repeat: int = 0) -> np.random.Generator:

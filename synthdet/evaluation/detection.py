@@ -1,13 +1,13 @@
 """Logits and truth -> rows of metrics; `results` writes them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from synthdet.evaluation.labelled import Sample
-from synthdet.evaluation.results import Row, format_table, interval_texts, share_text
+from synthdet.evaluation.results import Row, format_table, interval_texts, scopes, share_text
 from synthdet.metrics.detection import auc, balanced_accuracy, summarise
 from synthdet.metrics.intervals import Indices, bootstrap_interval
 
@@ -53,7 +53,7 @@ def measure(
     groups = np.tile([sample.group for sample in samples], draws)
     scores = logits.ravel()
     rows = []
-    for name, members in _scopes(samples, kinds):
+    for name, members in scopes(samples, kinds):
         own = np.tile(members, draws)
         metrics = summarise(labels[own], scores[own], even_odds)
         if len(np.unique(labels[own])) == 1:
@@ -69,22 +69,6 @@ def format_rows(rows: Sequence[Row]) -> str:
     header = ["scope", "real", "fake", "bal. acc.", "95 %", "AUC", "95 %"]
     header += ["F1", "AP", "EER", "NLL", "ECE", "TPR@5%", "TPR@1%"]
     return format_table([header, *map(_text_cells, rows)])
-
-
-def _scopes(
-    samples: Sequence[Sample], kinds: Sequence[str]
-) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Names of the scopes and which samples belong; a scope that repeats another is left out."""
-    everything = np.ones(len(samples), bool)
-    yield "overall", everything
-    seen = {everything.tobytes()}
-    for kind in kinds:
-        names = np.array([getattr(sample, kind) for sample in samples])
-        for name in sorted(set(names) - {""}):
-            members = names == name
-            if members.tobytes() not in seen:
-                seen.add(members.tobytes())
-                yield f"{kind}:{name}", members
 
 
 def _counts(labels: npt.NDArray[np.bool_], draws: int) -> Row:

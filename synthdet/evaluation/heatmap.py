@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def _draw_panel(
     draw: ImageDraw.ImageDraw, panel: Panel, top: int, limits: tuple[float, float]
 ) -> None:
     font = ImageFont.load_default(_FONT_SIZE)
-    colours = _viridis(panel.values, *limits)
+    colours = viridis(panel.values, *limits)
     draw.text((16, top), panel.title, fill=_DARK, font=font)
     top += 2 * _LINE
     for c, name in enumerate(panel.columns):
@@ -84,7 +85,9 @@ def _draw_panel(
             draw.text(place, f"{value:.2f}", fill=ink, font=font, anchor="mm")
 
 
-def _viridis(values: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.uint8]:
+def viridis(
+    values: npt.NDArray[np.floating[Any]], low: float, high: float
+) -> npt.NDArray[np.uint8]:
     """Float RxC -> uint8 RxCx3 RGB, perceptually uniform; values outside take the end's colour."""
     levels = np.clip(np.nan_to_num((values - low) / (high - low)) * 255, 0, 255).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)

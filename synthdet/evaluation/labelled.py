@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -91,14 +91,9 @@ class LabelledSet:
 
         The same ones in every run, whatever the order of the table.
         """
-        taken: Counter[tuple[str, bool]] = Counter()
-        chosen = set()
-        for sample in sorted(self.samples, key=lambda sample: _digest([sample.name])):
-            kind = (sample.source, sample.synthetic)
-            taken[kind] += 1
-            if taken[kind] <= per_source:
-                chosen.add(sample)
-        some = self.keep((sample in chosen for sample in self.samples), "left")
+        names = [sample.name for sample in self.samples]
+        kinds = [(sample.source, sample.synthetic) for sample in self.samples]
+        some = self.keep(first_of_each(names, kinds, per_source), "left")
         return replace(some, name=f"{self.name}, {per_source} a source")
 
     def of_families(self, families: Sequence[str]) -> "LabelledSet":
@@ -122,7 +117,7 @@ def read_set(path: Path, split: str | None = None) -> LabelledSet:
     """
     if path.is_dir():
         samples = _read_folders(path / split if split else path)
-        sha256 = _digest(sample.name for sample in samples)
+        sha256 = digest(sample.name for sample in samples)
         names = [path.resolve().name, split]
     else:
         samples = _read_table(path, split)
@@ -132,6 +127,18 @@ def read_set(path: Path, split: str | None = None) -> LabelledSet:
         asked = f"the split {split!r}" if split else "it"
         raise InputError(f"{path} has no picture in {asked}: expected at least one")
     return LabelledSet("/".join(filter(None, names)), sha256, tuple(samples))
+
+
+def first_of_each(
+    names: Sequence[str], kinds: Sequence[Hashable], most: int
+) -> npt.NDArray[np.bool_]:
+    """Bool N: the first ``most`` of each kind, in the order of the hashes of the N names."""
+    taken: Counter[Hashable] = Counter()
+    chosen = np.zeros(len(names), bool)
+    for place in sorted(range(len(names)), key=lambda place: digest([names[place]])):
+        taken[kinds[place]] += 1
+        chosen[place] = taken[kinds[place]] <= most
+    return chosen
 
 
 def picture_id(name: str) -> str:
@@ -206,5 +213,6 @@ def _refuse_twice(path: Path, samples: list[Sample]) -> None:
         seen.add(sample.name)
 
 
-def _digest(names: Iterable[str]) -> str:
+def digest(names: Iterable[str]) -> str:
+    """Hexadecimal sha256 of names, in their order."""
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()

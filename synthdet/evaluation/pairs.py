@@ -1,4 +1,4 @@
-"""A forged picture and its mask: where the two files lie, what is wrong with them, their pixels."""
+"""A picture and its mask: where the two files lie, what is wrong with them, their pixels."""
 
 import warnings
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError, MaskError
+from synthdet.formats.masks import read_mask
 from synthdet.formats.recodai import read_masks
 from synthdet.images import load_image
 from synthdet.metrics.instances import Masks
-from synthdet.metrics.pixels import Mask
+from synthdet.metrics.pixels import Map, Mask
 from synthdet.views import Image
 
 _WHITE = 0.5  # share of a mask's full scale from which a pixel counts as forged
@@ -89,6 +90,18 @@ def load_instances(sample: Sample) -> tuple[Image, Masks]:
     if sample.mask is None:
         return image, np.zeros((0, *image.shape[:2]), bool)
     return image, _read_channels(sample.mask) if sample.mask.suffix == ".npy" else mask[None]
+
+
+def load_map(sample: Sample, file: Path) -> Map:
+    """The map of a picture from a ``.npz`` in the raster as stored -> float32 HxW, upright.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        MaskError: the map cannot, or has another size.
+    """
+    loaded = load_image(sample.image)
+    stored = read_mask(file, loaded.stored_size).astype(np.float32)
+    return np.asarray(_turned(Pillow.fromarray(stored), loaded.orientation))
 
 
 def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:

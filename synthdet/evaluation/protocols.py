@@ -1,4 +1,4 @@
-"""Protocols: what is done to every picture before a detector sees it, spelled as one word.
+"""Protocols: what is done to every picture before a model sees it, spelled as one word.
 
 native                  nothing
 organisers              the VIP Cup 2022 operations, drawn by the file's name
@@ -6,6 +6,7 @@ jpeg=75                 also webp=75, scale=0.5, blur=1.5 (pixels), noise=3 (gre
 scale=0.5+jpeg=75       one after the other
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from synthdet import operations
 from synthdet.errors import UsageError
+from synthdet.operations import Mask
 from synthdet.views import Image
 
 Rng = np.random.Generator
@@ -34,6 +36,7 @@ _STEPS = {
     "blur": _Step(lambda image, value, _: operations.blur(image, value), 0, 100),
     "noise": _Step(operations.noise, 0, 255),
 }
+_MOVING = ("organisers", "scale")  # these take a mask along; the others leave pixels in place
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,17 @@ class Protocol:
     def apply(self, image: Image, rng: Rng) -> Image:
         """uint8 HxWx3 RGB -> uint8 RGB of any size; ``rng`` decides what is random."""
         for name, value in self.steps:
-            if name == "organisers":
-                image = operations.organisers(image, rng)
-            else:
-                image = _STEPS[name].apply(image, value, rng)
+            image = _run(name, value, image, rng)
         return image
+
+    def apply_pair(self, image: Image, mask: Mask, rng: Rng) -> tuple[Image, Mask]:
+        """As `apply`, with a mask, bool HxW, that goes wherever the pixels go."""
+        for name, value in self.steps:
+            step = functools.partial(_run, name, value)
+            if name in _MOVING:
+                mask = operations.follow(step, mask, rng)
+            image = step(image, rng)
+        return image, mask
 
 
 def parse_protocol(text: str) -> Protocol:
@@ -72,6 +81,12 @@ def parse_protocol(text: str) -> Protocol:
     if text == "native":
         return Protocol(text, ())
     return Protocol(text, tuple(_parse_step(step) for step in text.split("+")))
+
+
+def _run(name: str, value: float, image: Image, rng: Rng) -> Image:
+    if name == "organisers":
+        return operations.organisers(image, rng)
+    return _STEPS[name].apply(image, value, rng)
 
 
 def _parse_step(text: str) -> tuple[str, float]:

@@ -3,9 +3,12 @@
 import functools
 import math
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from synthdet.errors import InputError
 from synthdet.formats.table import read_table, write_table
@@ -13,6 +16,30 @@ from synthdet.formats.table import read_table, write_table
 Row = dict[str, Any]
 
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+def scopes(
+    samples: Sequence[object], kinds: Sequence[str]
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """What figures are about: all samples, then those with the same value of an attribute.
+
+    Args:
+        samples: N of any type.
+        kinds: names of their attributes that make scopes.
+
+    Yields:
+        name, and bool N: which samples belong; a scope that repeats another is left out.
+    """
+    everything = np.ones(len(samples), bool)
+    yield "overall", everything
+    seen = {everything.tobytes()}
+    for kind in kinds:
+        names = np.array([getattr(sample, kind) for sample in samples])
+        for name in sorted(set(names) - {""}):
+            members = names == name
+            if members.tobytes() not in seen:
+                seen.add(members.tobytes())
+                yield f"{kind}:{name}", members
 
 
 def append_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -14,15 +14,16 @@ _STRIPS = {
 }
 
 
-def grid_protocols() -> list[str]:
-    """All protocols of the grid, each once."""
+def grid_protocols(strips: bool = True) -> list[str]:
+    """All protocols of the grid, each once: JPEG × scale and, if wanted, WebP and blur."""
     cells = [_cell(quality, scale) for quality in _QUALITIES for scale in _SCALES]
-    strips = [f"{name}={value:g}" for name, values in _STRIPS.values() for value in values]
-    return cells + strips
+    if not strips:
+        return cells
+    return cells + [f"{name}={value:g}" for name, values in _STRIPS.values() for value in values]
 
 
 def grid_panels(values: Mapping[str, float]) -> list[Panel]:
-    """A figure for each of `grid_protocols` -> JPEG × scale, and a strip each for the others."""
+    """A figure for each of `grid_protocols` -> JPEG × scale, and a strip each for others there."""
     main = Panel(
         "JPEG quality, after scaling by",
         ["none" if quality is None else str(quality) for quality in _QUALITIES],
@@ -37,6 +38,7 @@ def grid_panels(values: Mapping[str, float]) -> list[Panel]:
             np.array([[values[f"{name}={value:g}"] for value in levels]]),
         )
         for title, (name, levels) in _STRIPS.items()
+        if f"{name}={levels[0]:g}" in values
     ]
     return [main, *strips]
 

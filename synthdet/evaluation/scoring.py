@@ -1,11 +1,8 @@
 """Labelled pictures, protocols and a detector -> logits, decoding beside the inference."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +11,11 @@ from synthdet.detector import Detector
 from synthdet.errors import ImageError
 from synthdet.evaluation.labelled import Sample
 from synthdet.evaluation.protocols import Protocol
+from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.images import load_image
-from synthdet.machine import available_cpus
 from synthdet.operations import seeded
 from synthdet.views import Views, make_views
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_READ_AHEAD = 4  # pictures waiting for the model, for each thread
 _BATCH = 32  # variants that enter the model together
 
 
@@ -72,7 +65,7 @@ def score(
 
     logits = np.full((len(samples), len(variants)), detector.config.prior_logit)
     failures = {}
-    prepared = enumerate(_read_ahead(prepare, samples))
+    prepared = enumerate(read_ahead(prepare, samples))
     while batch := list(islice(prepared, max(1, _BATCH // len(variants)))):
         rows = [row for row, views in batch if not isinstance(views, ImageError)]
         pixels = [view for _, views in batch if not isinstance(views, ImageError) for view in views]
@@ -86,19 +79,3 @@ def score(
 
 def _columns(variants: Sequence[tuple[Protocol, int]], protocol: Protocol) -> list[int]:
     return [column for column, (other, _) in enumerate(variants) if other == protocol]
-
-
-def _read_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Map in threads, in order, a bounded number of items ahead of the consumer.
-
-    Threads are enough: decoders, resizers and encoders release the interpreter's lock.
-    """
-    workers = available_cpus()
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= _READ_AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

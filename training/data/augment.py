@@ -4,24 +4,18 @@ Real and fake pictures go through the same draws of the same operations, so no t
 resizing or sharing tells them apart. All randomness comes from the generator that is given.
 """
 
-import copy
-from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image as Pillow
 from pydantic import Field, model_validator
 from torchvision.transforms.v2 import functional as transforms
 
 from synthdet import operations
-from synthdet.operations import Subsampling
+from synthdet.operations import Mask, Operation, Subsampling
 from synthdet.views import Image
 from training.schema import Share, Strict, suggest
-
-Operation = Callable[[Image, np.random.Generator], Image]
-Mask = npt.NDArray[np.bool_]  # HxW, True where the picture was forged
 
 SMALLEST = 96  # pixels; no operation makes the short side smaller than this
 _SUBSAMPLINGS: tuple[Subsampling, ...] = ("4:4:4", "4:2:2", "4:2:0")
@@ -112,10 +106,9 @@ def augment_pair(
 def _apply_to_pair(
     operation: Operation, image: Image, mask: Mask, rng: np.random.Generator
 ) -> tuple[Image, Mask]:
-    """One operation; one that moves pixels moves the mask by the same draws, as a picture."""
+    """One operation; one that moves pixels takes the mask along."""
     if operation in MOVING:
-        drawn = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
-        mask = operation(drawn, copy.deepcopy(rng))[..., 0] >= 128
+        mask = operations.follow(operation, mask, rng)
     return operation(image, rng), mask
 
 

@@ -1,0 +1,50 @@
+"""Maps that nothing was learned for: what a localizer has to beat."""
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+
+from synthdet.evaluation.mask_scoring import Answer
+from synthdet.views import Image
+
+# Second differences in both directions: blind to planes, all noise and edges (Immerkær,
+# "Fast noise variance estimation", 1996).
+_HIGH_PASS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_WINDOW = 17  # pixels, side of the neighbourhood whose variance is taken
+_FLOOR = 0.1  # grey levels², so that flat areas, which have no noise, stay comparable
+
+
+def all_forged(image: Image) -> Answer:
+    """Every pixel of every picture is called forged; there is no opinion on the picture."""
+    return Answer(np.ones(image.shape[:2], np.float32), 0.0)
+
+
+def noise_residual(image: Image) -> Answer:
+    """How far the local noise level is from the picture's own, by rank.
+
+    Variance of a high-pass residual in a window, its logarithm, its distance from the picture's
+    median (after Mahdian and Saic, "Using noise inconsistencies for blind image forensics", 2009).
+    Ranks say nothing of the picture as a whole, so half of every picture is called; the picture's
+    score is the spread of its noise levels.
+
+    Args:
+        image: uint8 HxWx3.
+
+    Returns:
+        map: float32 HxW in [0, 1], evenly distributed.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    energy = cv2.filter2D(grey, -1, _HIGH_PASS, borderType=cv2.BORDER_REFLECT) ** 2
+    local = cv2.blur(energy, (_WINDOW, _WINDOW), borderType=cv2.BORDER_REFLECT)
+    level = np.log(local + _FLOOR)
+    distance = np.abs(level - np.median(level))
+    _, place, counts = np.unique(distance, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2) / distance.size  # equal pixels share a rank
+    return Answer(ranks[place].reshape(distance.shape).astype(np.float32), float(level.std()))
+
+
+BASELINES: Mapping[str, Callable[[Image], Answer]] = {
+    "all-forged": all_forged,
+    "noise-residual": noise_residual,
+}
