@@ -158,6 +158,19 @@ class TestMain:
             assert (len(instances) == 0) == (row["manipulation"] == "")
             assert len(instances) <= len(json.loads(row["params"]))
 
+    def test_a_set_that_was_begun_is_gone_on_with(
+        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["--photographs", str(pictures), "--split", "train", "--size", "64", "--out"]
+        whole, parts = tmp_path / "whole", tmp_path / "parts"
+        assert main([*arguments, str(whole), "--count", "5"]) == 0
+        for count in ("2", "5"):
+            assert main([*arguments, str(parts), "--count", count]) == 0
+        files = [file.relative_to(whole) for file in whole.rglob("*") if file.is_file()]
+        assert all((whole / file).read_bytes() == (parts / file).read_bytes() for file in files)
+        assert main([*arguments, str(parts), "--count", "6", "--seed", "1"]) == 2
+        assert "other settings" in capsys.readouterr().err
+
     def test_a_preview(self, pictures: Path, tmp_path: Path) -> None:
         sheet = tmp_path / "new" / "sheet.png"
         arguments = ["--photographs", str(pictures), "--split", "test", "--size", "96"]

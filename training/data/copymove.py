@@ -145,14 +145,38 @@ class Synthesiser:
 
 
 def write_set(maker: Synthesiser, count: int, split: str, out: Path) -> None:
-    """Write ``count`` samples, their masks and a manifest."""
+    """Write ``count`` samples, their masks and a manifest; a set that was begun is gone on with.
+
+    Raises:
+        UsageError: the set that was begun there was made with other settings.
+    """
     for name in ("train_images/authentic", "train_images/forged", "train_masks"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
+    path = out / "manifest.csv"
+    done = _begun(path, maker) if path.exists() else []
+    with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for number in tqdm(range(count), desc="copy-moves", disable=None):
+        table.writerows([COLUMNS, *done])
+        numbers = range(len(done), count)
+        for number in tqdm(
+            numbers, initial=len(done), total=count, desc="copy-moves", disable=None
+        ):
             table.writerow(_write(maker.make(number), f"{number:06}", split, out))
+            stream.flush()
+
+
+def _begun(path: Path, maker: Synthesiser) -> list[list[str]]:
+    """The rows of a set that was begun, if its first picture is the one this maker makes."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.reader(stream) if len(row) == len(COLUMNS)][1:]
+    if rows:
+        with Pillow.open(path.parent / rows[0][0]) as stored:
+            if not np.array_equal(np.asarray(stored), maker.make(0).copied.image):
+                raise UsageError(
+                    f"{path.parent} holds a set of other settings: give the same --photographs, "
+                    "--split, --seed and --size to go on with it, or another folder"
+                )
+    return rows
 
 
 def _write(made: Made, name: str, split: str, out: Path) -> list[object]:

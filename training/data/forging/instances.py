@@ -32,7 +32,7 @@ _LIKENESS = 0.8  # least correlation of a copy with its source after blending an
 _SMALLEST = 120  # pixels of a region or a copy
 _THINNEST = 4.0  # pixels from the middle of a region or a copy to its outline
 _AREA = (0.01, 0.12)  # of a photograph
-_SHAPES = {"polygon": 2.0, "blob": 2.0, "superpixels": 2.0, "cutout": 3.0, "box": 2.0}
+_SHAPES = {"polygon": 2.0, "blob": 2.0, "superpixels": 2.0, "cutout": 1.5, "box": 2.0}
 _BLENDS = {"feather": 0.4, "poisson": 0.3, "hard": 0.3}
 
 
