@@ -106,6 +106,43 @@ def write_localizer(
     )
 
 
+def write_instances(
+    folder: Path,
+    size: int = 32,
+    spec: LocalizationSpec = LocalizationSpec(whole=True),  # noqa: B008 - frozen
+    gain: float = 16.0,
+    **config: object,
+) -> Path:
+    """Three queries, one a colour channel: the mask's raw logit is ``gain`` × (channel / 255 - 0.5)
+    at half of the size, and the class's raw logit the largest of its mask's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["planes"], ["halved"], kernel_shape=[2, 2], strides=[2, 2]
+        ),
+        helper.make_node("Mul", ["halved", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "offset"], ["mask_logit"]),
+        helper.make_node("ReduceMax", ["mask_logit"], ["class_logit"], axes=[2, 3], keepdims=0),
+    ]
+    shapes = {"class_logit": ["N", 3], "mask_logit": ["N", 3, size // 2, size // 2]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", size, size, 3])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in shapes],
+        [
+            numpy_helper.from_array(np.array(gain / 255, np.float32), "slope"),
+            numpy_helper.from_array(np.array(-gain / 2, np.float32), "offset"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return _write_weights(
+        folder, model, "instances", InputSpec(size), {"localization": spec, **config}
+    )
+
+
 def _write_weights(
     folder: Path, model: onnx.ModelProto, task: str, spec: InputSpec, config: dict[str, object]
 ) -> Path:
