@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OWN = {"conftest", "main", "scripts", "synthdet", "tests", "training"}
+OWN = {"browser_tests", "conftest", "main", "scripts", "synthdet", "tests", "training"}
 OPTIONAL = {"c2pa", "jinja2", "pillow_heif"}  # imported where found, with a sentence where not
 DISTRIBUTIONS = packages_distributions()
 
@@ -64,3 +64,10 @@ def test_the_gpu_libraries_are_pinned_below_the_first_that_drops_old_cards() -> 
     version = re.search(r"cudnn-cu12==9\.(\d+)\.", (ROOT / "requirements-cuda.txt").read_text())
     assert version
     assert int(version[1]) < 11
+
+
+def test_browser_tests_need_what_make_browser_test_installs() -> None:
+    imports = set().union(*map(imported, (ROOT / "browser_tests").glob("*.py")))
+    browser_only = imports - sys.stdlib_module_names - OWN - {"PIL", "pytest"}
+    assert browser_only == {"playwright"}
+    assert "playwright" in required("requirements-browser.txt")

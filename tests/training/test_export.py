@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from synthdet.detector import Detector
 from synthdet.errors import UsageError, WeightsError
 from synthdet.images import load_image
+from synthdet.verdicts import verdict_rule
 from synthdet.views import InputSpec
 from synthdet.weights import WeightsConfig, read_config, verify_files
 from training import export
@@ -80,6 +83,18 @@ def test_the_f1_threshold_is_stored_where_the_recipe_asks_for_it(tiny):
     raw = json.loads((run / "metrics.json").read_text())["f1_threshold"]
     expected = raw / described.temperature + described.bias
     assert described.thresholds["f1"] == pytest.approx(expected)
+
+
+def test_the_verdicts_name_the_pictures_that_they_hold_for(tiny):
+    config = tiny("phases.0.epochs=1")
+    described = describe(train(config), config)
+    folder = Path(config.data.sets[0].path).parent.name
+    assert described.provenance["calibration"] == {
+        "data": f"{folder}/val",
+        "half": "calibration",
+    }
+    described = replace(described, conformal={"0.2": [-1.0, 1.0]})
+    assert f"like those of {folder}/val," in str(verdict_rule(described, 0.2))
 
 
 def test_the_graph_takes_any_batch_and_any_size(tmp_path):

@@ -149,10 +149,19 @@ def describe(run: Path, config: DetectorConfig) -> WeightsConfig:
             "commit": measured["commit"],
             "manifest_sha256": measured["manifest_sha256"],
             "sources": sorted(set(predictions["source"])),
+            "calibration": {"data": _judging_data(config), "half": "calibration"},
             "model": config.model.model_dump(mode="json", exclude={"pretrained"}),
             "figures": _figures(val[~half], fitted),
         },
     )
+
+
+def _judging_data(config: DetectorConfig) -> str:
+    """What the validation pictures are called where a verdict's error rate is stated."""
+    splits = "+".join(config.data.validation)
+    paths = [one.path for one in config.data.sets if not one.aligned]
+    folders = [path.parent if path.suffix == ".csv" else path for path in map(Path, paths)]
+    return ", ".join(f"{folder.absolute().name}/{splits}" for folder in folders)
 
 
 def _calibrate(rows: pd.DataFrame) -> tuple[calibration.Calibration, dict[str, list[float]]]:
