@@ -1,6 +1,8 @@
 """How well does a recipe judge generators it has never seen? Leave one family out, in turn.
 
     python training/leave_one_out.py --config training/configs/detector_compact.yaml --out rows.csv
+    python training/leave_one_out.py --config training/configs/detector_compact.yaml --out rows.csv \
+        --out rows.csv --results results/comparisons.csv model.hidden=0
 
 Each fake family with enough training pictures is held out once, with real pictures that nothing
 was learned from either. Every run is an ordinary one of `training/train.py`; finished ones are
@@ -11,6 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # run as a file, Python looks for modules in training/ alone
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -18,11 +21,14 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
 import pandas as pd
 
 from synthdet.errors import SynthdetError, UsageError
+from synthdet.evaluation.results import append_rows
 from training.config import DetectorConfig, load_config
 from training.data.module import read_pictures
 from training.train import train
 
+FIGURES = ("balanced_accuracy", "auc")
 LEAST = 80  # training pictures of a family that is worth holding out
+_PLACES = ("output=", "run_name=", "machine.", "model.pretrained=", "data.sets")
 REALS = ("imagenet", "pets", "people", "camera")  # in rotation, for fakes without reals like them
 
 
@@ -32,12 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config, options.settings)
         rows = leave_one_out(config)
+        if options.results:
+            what = {"recipe": options.config.stem, "changed": changes(options.settings)}
+            lines = [{**what, **row} for row in summarise(rows)]
+            append_rows(options.results, list(lines[0]), lines)
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     rows.to_csv(options.out, index=False, float_format="%.4f")
-    print(rows.to_string(index=False, float_format="%.3f"))
-    print(summarise(rows).to_string(float_format="%.3f"))
+    shown = rows.drop(columns=["commit", "manifest_sha256"])
+    print(shown.to_string(index=False, float_format="%.3f"))
+    print(pd.DataFrame(summarise(rows)).T.to_string(header=False))
     return 0
 
 
@@ -45,7 +56,8 @@ def leave_one_out(config: DetectorConfig) -> pd.DataFrame:
     """Train once for each family; one row a family and condition.
 
     Columns: ``held_out`` (fake family), ``with`` (real family), ``condition``, ``pictures``,
-    ``balanced_accuracy``, ``auc``.
+    ``balanced_accuracy``, ``auc``, the same on validation without these families (``val_…``),
+    ``commit`` and ``manifest_sha256`` of the run.
 
     Raises:
         UsageError: the data have no family to hold out, or a run cannot start.
@@ -55,7 +67,9 @@ def leave_one_out(config: DetectorConfig) -> pd.DataFrame:
         folder = train_without(config, fake, real)
         figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         for condition, values in figures["holdout"].items():
-            row = {name: values[name] for name in ("pictures", "balanced_accuracy", "auc")}
+            row = {name: values[name] for name in ("pictures", *FIGURES)}
+            row |= {f"val_{name}": figures["val"][condition][name] for name in FIGURES}
+            row |= {name: figures[name] for name in ("commit", "manifest_sha256")}
             rows.append({"held_out": fake, "with": real, "condition": condition, **row})
     return pd.DataFrame(rows)
 
@@ -92,9 +106,32 @@ def train_without(config: DetectorConfig, fake: str, real: str) -> Path:
     return train(one, resume=(one.folder / "config.yaml").exists())
 
 
-def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and worst over the families, by condition."""
-    return rows.groupby("condition", sort=False)[["balanced_accuracy", "auc"]].agg(["mean", "min"])
+def summarise(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean and worst over the families, a row of `results/comparisons.csv` a condition."""
+    lines = []
+    for condition, table in rows.groupby("condition", sort=False):
+        worst = table.loc[table["balanced_accuracy"].idxmin()]
+        lines.append(
+            {
+                "condition": condition,
+                "families": len(table),
+                "balanced_accuracy": table["balanced_accuracy"].mean(),
+                "auc": table["auc"].mean(),
+                "worst": worst["balanced_accuracy"],
+                "worst_family": worst["held_out"],
+                "val_balanced_accuracy": table["val_balanced_accuracy"].mean(),
+                "val_auc": table["val_auc"].mean(),
+                "commit": table["commit"].iloc[0],
+                "manifest_sha256": table["manifest_sha256"].iloc[0],
+            }
+        )
+    return lines
+
+
+def changes(settings: list[str]) -> str:
+    """The settings that say what is compared; where files lie and what runs it is left out."""
+    told = [one for one in settings if not one.startswith(_PLACES)]
+    return " ".join(told) or "as it is"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, required=True, help="The recipe.")
     parser.add_argument("--out", type=Path, required=True, help="The CSV of results to write.")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="Also append the means, and the settings given here, to this table of comparisons.",
+    )
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="Settings that replace the recipe's."
     )

@@ -43,12 +43,20 @@ def test_every_family_is_trained_without_and_judged_on(tiny, tmp_path, monkeypat
     monkeypatch.setattr(program, "LEAST", 1)
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "rows.csv"
     save_config(tiny("phases.0.epochs=1", "data.samples_per_epoch=2"), recipe)
-    arguments = ["--config", str(recipe), "--out", str(out), "data.conditions=[native]"]
-    assert main([*arguments, "optimiser.monitor=val_native/auc"]) == 0
+    table = tmp_path / "comparisons.csv"
+    arguments = ["--config", str(recipe), "--out", str(out), "--results", str(table)]
+    settings = ["data.conditions=[native]", "optimiser.monitor=val_native/auc", "machine.workers=0"]
+    assert main([*arguments, *settings]) == 0
     rows = pd.read_csv(out)
     assert rows["held_out"].to_list() == rows["with"].to_list() == ["camera", "generator"]
     assert rows["pictures"].to_list() == [24, 24]
     assert rows["balanced_accuracy"].between(0, 1).all()
-    assert "mean" in capsys.readouterr().out
+    assert "worst_family" in capsys.readouterr().out
     saved = yaml.safe_load((tmp_path / "runs/tiny_without_camera/config.yaml").read_text())
     assert saved["data"]["holdout_families"] == ["camera"]
+    compared = pd.read_csv(table)
+    assert compared["changed"].to_list() == [" ".join(settings[:2])]
+    assert compared["balanced_accuracy"][0] == pytest.approx(
+        rows["balanced_accuracy"].mean(), abs=1e-3
+    )
+    assert compared["worst"][0] == pytest.approx(rows["balanced_accuracy"].min(), abs=1e-3)

@@ -88,7 +88,7 @@ class TimmDetector(Detector):
 class HeadOnly(nn.Module):
     """A detector for which the features have been computed already; it trains the head inside."""
 
-    def __init__(self, network: Detector) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
