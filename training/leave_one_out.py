@@ -1,7 +1,7 @@
 """How well does a recipe judge generators it has never seen? Leave one family out, in turn.
 
     python training/leave_one_out.py --config training/configs/detector_compact.yaml --out rows.csv
-    python training/leave_one_out.py --config training/configs/detector_compact.yaml --out rows.csv \
+    python training/leave_one_out.py --config training/configs/detector_compact.yaml \\
         --out rows.csv --results results/comparisons.csv model.hidden=0
 
 Each fake family with enough training pictures is held out once, with real pictures that nothing
