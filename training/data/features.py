@@ -32,6 +32,7 @@ from training.data.dataset import CONDITIONS, JudgingBatch, random_view
 from training.data.loading import worker_settings
 from training.data.sampling import Draw
 
+_OF_THE_HEAD = {"hidden", "heads_apart", "dropout", "pretrained"}  # settings; of no effect here
 _READ_AHEAD = 8  # pictures in one batch of a worker's answers
 
 
@@ -181,7 +182,7 @@ def _key(network: nn.Module, config: DetectorConfig) -> str:
         "augment": config.augment.model_dump(),
         "stored_views": config.data.stored_views,
         "conditions": config.data.conditions,
-        "model": config.model.model_dump(mode="json", exclude={"hidden", "dropout", "pretrained"}),
+        "model": config.model.model_dump(mode="json", exclude=_OF_THE_HEAD),
     }
     digest.update(json.dumps(shaping, sort_keys=True).encode())
     for name, tensor in network.state_dict().items():

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from training.models.backbone import (
@@ -25,9 +25,10 @@ def synthetic_logit(scores: Tensor) -> Tensor:
     """Scores NxK, class 0 being "real" -> logit N of "any of the others": > 0 means synthetic.
 
     With two classes this is their difference, the logistic regression; with more, the softmax
-    probability that the class is not "real", as a logit.
+    probability that the class is not "real", as a logit. Of scores NxKxB, the mean over B heads.
     """
-    return torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
+    logits = torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
+    return logits if logits.ndim == 1 else logits.mean(dim=1)
 
 
 class Detector(nn.Module):
@@ -47,16 +48,16 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def scores(self, features: Tensor) -> Tensor:
-        """What `features` gives -> class scores NxK."""
+        """What `features` gives -> class scores as of `forward`."""
         scores: Tensor = self.head(features)
         return scores
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 NxHxWx3 RGB -> class scores NxK."""
+        """uint8 NxHxWx3 RGB -> class scores NxK, or NxKxB of B heads that are trained apart."""
         return self.scores(self.features(images))
 
     def deployed(self, images: Tensor) -> tuple[Tensor]:
-        """uint8 NxHxWx3 RGB -> (logit float32 N,)."""
+        """uint8 NxHxWx3 RGB -> (logit float32 N,), the mean of the heads' where there are more."""
         return (synthetic_logit(self(images).float()),)
 
 
@@ -124,6 +125,8 @@ class PooledFeatures(Detector):
                 feature map with them.
             co_occurrences: also look at co-occurrences of residuals, of a frozen backbone alone.
             hidden: width of the head's layer, 0 for none.
+            heads_apart: a head for each kind of evidence, and one for both, instead of the last
+                alone; see `HeadsApart`. Needs ``co_occurrences``.
             dropout: acts on the standardised features.
             frozen: the backbone stays as it came; otherwise the phases say what is trained.
         """
@@ -132,8 +135,15 @@ class PooledFeatures(Detector):
         stages: Annotated[int, Field(ge=0)] = 0
         co_occurrences: bool = False
         hidden: Annotated[int, Field(ge=0)] = 0
+        heads_apart: bool = False
         dropout: Share = 0.0
         frozen: bool = True
+
+        @model_validator(mode="after")
+        def _has_evidence_of_two_kinds(self) -> Self:
+            if self.heads_apart and not self.co_occurrences:
+                raise ValueError("heads_apart needs two kinds of evidence: set co_occurrences=true")
+            return self
 
     def __init__(self, options: Options, classes: list[str]) -> None:
         super().__init__()
@@ -149,7 +159,12 @@ class PooledFeatures(Detector):
         # suits features that do not move. Without affine parameters the layer only standardises.
         momentum = None if self.frozen else _MOMENTUM
         self.standardise = nn.BatchNorm1d(width, affine=False, momentum=momentum)
-        self.head = _head(width, options.hidden, options.dropout, len(classes))
+        parts = [slice(0, width)]
+        if options.heads_apart:
+            pooled = width - CoOccurrences().width
+            parts += [slice(0, pooled), slice(pooled, width)]
+        heads = [_head(len(range(width)[part]), options, len(classes)) for part in parts]
+        self.head = heads[0] if len(heads) == 1 else HeadsApart(heads, parts)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> mean and log deviation of each channel, then co-occurrences."""
@@ -160,7 +175,7 @@ class PooledFeatures(Detector):
             return torch.cat(parts, dim=1)
 
     def scores(self, features: Tensor) -> Tensor:
-        """What `features` gives -> class scores NxK; outliers count no more than `_LIMIT`."""
+        """What `features` gives -> class scores; outliers count no more than `_LIMIT`."""
         scores: Tensor = self.head(self.standardise(features).clamp(-_LIMIT, _LIMIT))
         return scores
 
@@ -211,9 +226,27 @@ def pool(feature_map: Tensor) -> Tensor:
     return torch.cat([flat.mean(dim=2), 0.5 * (variance + _LEAST_VARIANCE).log()], dim=1)
 
 
-def _head(width: int, hidden: int, dropout: float, classes: int) -> nn.Module:
-    if hidden == 0:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
-    return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, classes)
-    )
+class HeadsApart(nn.Module):
+    """Heads that each look at a part of the features, learn by themselves and are averaged.
+
+    A single head leans on what tells the training pictures apart most easily, often content, and
+    hardly learns the rest. Apart, the weaker evidence has a say where the stronger one misleads.
+    """
+
+    def __init__(self, heads: list[nn.Module], parts: list[slice]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+        self.parts = parts
+
+    def forward(self, features: Tensor) -> Tensor:
+        """NxC -> scores NxKxB, one head after another."""
+        heads = zip(self.heads, self.parts, strict=True)
+        return torch.stack([head(features[:, part]) for head, part in heads], dim=2)
+
+
+def _head(width: int, options: "PooledFeatures.Options", classes: int) -> nn.Module:
+    dropout = nn.Dropout(options.dropout)
+    if options.hidden == 0:
+        return nn.Sequential(dropout, nn.Linear(width, classes))
+    hidden = nn.Linear(width, options.hidden)
+    return nn.Sequential(dropout, hidden, nn.GELU(), nn.Linear(options.hidden, classes))
