@@ -15,7 +15,7 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from synthdet.errors import SynthdetError
-from synthdet.report import read_run, write_page
+from synthdet.report import add_provenance, read_run, write_page
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         run = read_run(args.output, args.images, args.masks, args.truth, args.report)
-        write_page(run, args.html)
+        write_page(add_provenance(run) if args.provenance else run, args.html)
     except SynthdetError as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         help="A table with the columns filename, label (0 real, 1 synthetic) and optionally "
         "source: adds the ROC, the calibration curve, the confusion matrix, a table of sources "
         "and the surest mistakes.")
+    add("--provenance", action="store_true",
+        help="Also show what each file says of itself: C2PA, IPTC, generators' text, EXIF, JPEG "
+        "tables. Needs --images.")
     add("--report", metavar="FILE", type=Path,
         help="The run's report, where it is not OUTPUT.report.json.")
     # fmt: on

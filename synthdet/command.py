@@ -6,6 +6,7 @@ reports is shown: as text, as JSON, as a page.
 
 import argparse
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -51,8 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--html", metavar="FILE", type=Path,
         help="Also write a page to look at: summary, histogram, pictures to sort and filter. "
         "Needs Jinja2.")
+    add("--masks", metavar="DIR", type=Path,
+        help="Also write a map of each picture's manipulated pixels into this folder, as main.py "
+        "does; the page of --html lays them over the pictures.")
     add("--weights", metavar="DIR", action="append", default=[],
-        help="Use the model in this folder instead of the shipped one.")
+        help="Use the model in this folder instead of the shipped one of its task. May be "
+        "repeated for models of different tasks.")
     add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
         help="Run the model on this device; auto takes a GPU where there is one.")
     add("--version", action="version", version=f"synthdet {__version__}")
@@ -63,6 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
 def judge(args: argparse.Namespace, started: float, interrupted: threading.Event) -> int:
     """Answer every picture and show the answers; the exit code.
 
+    Does not return where a model call runs on: ending the interpreter under it may crash.
+
     Raises:
         UsageError: an argument cannot be used, or a folder holds no picture.
         SynthdetError: as `synthdet.entry.run`.
@@ -71,7 +78,7 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
     if args.html:
         _check_page()
     with TemporaryDirectory(prefix="synthdet-") as folder:
-        report = _run(args, paths, Path(folder), started, interrupted)
+        report, abandoned = _run(args, paths, Path(folder), started, interrupted)
     if args.provenance:
         report["provenance"] = _provenance(paths)
     if args.json == Path("-"):
@@ -82,8 +89,12 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
         if args.json:
             _write_json(args.json, report)
     if args.html:
-        _write_page(args.html, paths, report)
-    return _UNANSWERED if report["fallbacks"] else 0
+        _write_page(args, paths, report)
+    code = _UNANSWERED if report["fallbacks"] else 0
+    if abandoned:
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _search(path: Path) -> Iterator[Path]:
@@ -110,21 +121,27 @@ def _run(
     folder: Path,
     started: float,
     interrupted: threading.Event,
-) -> dict[str, Any]:
-    """The run's report, its rows called as the user called the files."""
+) -> tuple[dict[str, Any], bool]:
+    """The run's report, its rows called as the user called the files; and was a call abandoned."""
     from synthdet.entry import run
     from synthdet.formats.table import write_table
 
     listing, output = folder / "pictures.csv", folder / "logits.csv"
-    write_table(listing, ["filename"], ([str(path.absolute())] for path in paths))
+    write_table(listing, ["filename"], ([name] for name in _names(paths)))
     options = [str(listing), str(output), "--quiet", "--budget", "none"]
     options += ["--provider", args.provider, *(f"--weights={one}" for one in args.weights)]
     options += [f"--max-error={args.max_error}"] if args.max_error is not None else []
-    run(arguments.build_parser().parse_args(options), started, interrupted)
+    options += [f"--masks={args.masks}"] if args.masks is not None else []
+    outcome = run(arguments.build_parser().parse_args(options), started, interrupted)
     report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text(encoding="utf-8"))
     for row in (*report["verdicts"]["rows"], *report["fallbacks"], *report["notes"]):
         row["filename"] = str(paths[row["row"]])
-    return report
+    return report, outcome.abandoned
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What the files are called in the run's table, which lies elsewhere."""
+    return [str(path.absolute()) for path in paths]
 
 
 def _provenance(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -180,12 +197,13 @@ def _check_page() -> None:
     environment()
 
 
-def _write_page(path: Path, paths: Sequence[Path], report: dict[str, Any]) -> None:
-    from synthdet.report import assemble, write_page
+def _write_page(args: argparse.Namespace, paths: Sequence[Path], report: dict[str, Any]) -> None:
+    from synthdet.report import assemble, find_masks, write_page
 
     rows = report["verdicts"]["rows"]
     names, logits = [row["filename"] for row in rows], [row["logit"] for row in rows]
-    write_page(assemble(path.stem, names, logits, paths, report), path)
+    masks = find_masks(args.masks, _names(paths)) if args.masks else None
+    write_page(assemble(args.html.stem, names, logits, paths, report, masks), args.html)
 
 
 def _write_json(path: Path, report: dict[str, Any]) -> None:

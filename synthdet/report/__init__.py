@@ -8,6 +8,6 @@ page     all of it -> HTML
 """
 
 from synthdet.report.page import write_page
-from synthdet.report.read import Item, Run, assemble, read_run
+from synthdet.report.read import Item, Run, add_provenance, assemble, find_masks, read_run
 
-__all__ = ["Item", "Run", "assemble", "read_run", "write_page"]
+__all__ = ["Item", "Run", "add_provenance", "assemble", "find_masks", "read_run", "write_page"]

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from synthdet.errors import InputError
 from synthdet.evaluation.labelled import Sample, read_set
 from synthdet.formats.logits import read_logits
-from synthdet.formats.masks import stem
+from synthdet.formats.masks import mask_files
+from synthdet.machine import available_cpus
 from synthdet.manifest import read_manifest
+from synthdet.provenance import read_many
 from synthdet.verdicts import Verdict
 
 
@@ -96,7 +98,8 @@ def read_run(
     paths: Sequence[Path | None] = _paths(images, names) if images else [None] * len(names)
     known = _truth(truth, names) if truth else {}
     found = _read_report(report or output.with_name(f"{output.name}.report.json"), bool(report))
-    return assemble(output.name, names, logits, paths, found, masks, known)
+    maps = find_masks(masks, names) if masks else None
+    return assemble(output.name, names, logits, paths, found, maps, known)
 
 
 def assemble(
@@ -105,10 +108,10 @@ def assemble(
     logits: list[float],
     paths: Sequence[Path | None],
     report: Mapping[str, Any],
-    masks: Path | None = None,
+    masks: Sequence[Path | None] | None = None,
     truth: Mapping[str, Sample] | None = None,
 ) -> Run:
-    """Join names, logits and files, one of each a row, with what the report and the truth add.
+    """Join names, logits, pictures and masks, one of each a row, with what report and truth add.
 
     Raises:
         InputError: the report is of another run.
@@ -123,7 +126,8 @@ def assemble(
     provenance = {row["row"]: row for row in report.get("provenance", [])}
     known = truth or {}
     items = []
-    for row, (name, logit, path) in enumerate(zip(names, logits, paths, strict=True)):
+    maps = masks or [None] * len(names)
+    for row, (name, logit, path, mask) in enumerate(zip(names, logits, paths, maps, strict=True)):
         fallback = fallbacks.get(row, {})
         sample = known.get(name)
         items.append(
@@ -138,11 +142,27 @@ def assemble(
                 notes=fallback.get("detail", notes.get(row, "")),
                 source=(sample.source if sample else "") or _folder(name),
                 synthetic=sample.synthetic if sample else None,
-                mask=_mask(masks, name),
+                mask=mask,
                 provenance=provenance.get(row, {}),
             )
         )
     return Run(title, tuple(items), report)
+
+
+def add_provenance(run: Run) -> Run:
+    """The run with what each of its files says of itself, read in worker processes."""
+    paths = {item.row: item.path for item in run.items if item.path is not None}
+    found = read_many(paths.values(), available_cpus())
+    said = {row: asdict(one) for row, one in zip(paths, found, strict=True)}
+    items = (replace(item, provenance=said.get(item.row, {})) for item in run.items)
+    return replace(run, items=tuple(items))
+
+
+def find_masks(folder: Path, names: Sequence[str]) -> list[Path | None]:
+    """The mask of each image, by the names of the table that was given to ``main.py --masks``."""
+    files = mask_files(filter(None, names))
+    paths = [folder / files[name] if name else folder for name in names]
+    return [path if path.is_file() else None for path in paths]
 
 
 def _paths(images: Path, names: list[str]) -> list[Path | None]:
@@ -186,10 +206,3 @@ def _sign(logit: float) -> Verdict:
 def _folder(name: str) -> str:
     parent = PurePosixPath(name.replace("\\", "/")).parent.name
     return parent or "."
-
-
-def _mask(masks: Path | None, name: str) -> Path | None:
-    if masks is None or not name:
-        return None
-    path = masks / f"{stem(name)}.npz"
-    return path if path.is_file() else None

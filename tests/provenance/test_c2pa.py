@@ -4,6 +4,7 @@ import datetime
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import c2pa
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
-from synthdet.provenance import Provenance
+from synthdet.provenance import Provenance, read_many
 from tests.provenance.conftest import lines
 
 Read = Callable[[bytes], Provenance]
@@ -91,6 +92,14 @@ def test_a_signed_file_is_verified(said_by: Read, sign: Callable[[str], bytes], 
         "c2pa generated: digital source type: trainedAlgorithmicMedia",
     ]
     assert found.problems == ()
+
+
+def test_it_is_verified_under_the_memory_limit_of_a_worker(
+    tmp_path: Path, sign: Callable[[str], bytes]
+) -> None:
+    (tmp_path / "a.png").write_bytes(sign("PNG"))
+    (found,) = read_many([tmp_path / "a.png"])
+    assert lines(found)[0] == VALID
 
 
 def test_pixels_that_changed_after_signing_are_noticed(

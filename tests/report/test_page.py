@@ -137,12 +137,15 @@ def test_the_program_writes_it(output: Path) -> None:
     program = [sys.executable, "-W", "error", ROOT / "scripts" / "report.py", output]
     done = subprocess.run(
         [*program, "--images", folder / "in.csv", "--truth", folder / "truth.csv",
-         "--masks", folder / "masks", "--html", folder / "r.html"],
+         "--masks", folder / "masks", "--provenance", "--html", folder / "r.html"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{folder / 'r.html'}\n"
-    assert (folder / "r.html").stat().st_size > 10_000
+    page = Page((folder / "r.html").read_text(encoding="utf-8"))
+    said = [item.get("said") for item in json.loads(page.scripts["items"])]
+    assert said[0] is None
+    assert said[1] == ["jpeg: quantisation tables of libjpeg at quality 75 (other)"]
     done = subprocess.run(
         [*program, "--images", folder / "truth.csv.gone", "--html", folder / "s.html"],
         capture_output=True, text=True,

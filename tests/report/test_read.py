@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from synthdet.errors import InputError
-from synthdet.report import read_run
+from synthdet.report import find_masks, read_run
 from tests.report.conftest import NAMES
 
 
@@ -28,6 +28,15 @@ def test_the_output_alone_is_enough(output: Path) -> None:
     assert {item.source for item in run.items} == {"a", "b", "b<"}
     assert {(item.path, item.mask, item.synthetic) for item in run.items} == {(None, None, None)}
     assert (run.band, run.even_odds) == (None, 0.0)
+
+
+def test_masks_of_colliding_stems_are_found_where_the_run_put_them(tmp_path: Path) -> None:
+    for file in ("a/x.npz", "b/x.npz", "y.npz"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    found = find_masks(tmp_path, ["a/x.png", "b/x.png", "c/y.png", "z.png", ""])
+    expected = [tmp_path / "a/x.npz", tmp_path / "b/x.npz", tmp_path / "y.npz", None, None]
+    assert found == expected
 
 
 def test_files_of_another_run_are_refused(output: Path) -> None:
