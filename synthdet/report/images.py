@@ -93,9 +93,12 @@ def _within(shape: tuple[int, ...], side: int) -> tuple[int, int]:
 
 
 def _fit(draw: Callable[[int], Pillow.Image], most: int) -> bytes:
-    """The largest side, then the best quality, that takes at most ``most`` bytes."""
+    """The largest side, then the best quality, that takes at most ``most`` bytes.
+
+    Sides that would need less than a bit a pixel are not tried: photographs never do with that.
+    """
     encoded = b""
-    for side in _SIDES:
+    for side in (side for side in _SIDES if side**2 <= 8 * most or side == _SIDES[-1]):
         drawn = draw(side)
         for quality in _QUALITIES:
             buffer = io.BytesIO()

@@ -114,7 +114,11 @@ def _summary(run: Run) -> list[tuple[str, str]]:
 
 def _row(item: Item) -> Mapping[str, Any]:
     """What the page's program knows of a row; empty values are left out, for 5,000 of them."""
-    said = item.provenance.get("statements", [])
+    said = [
+        f"{one['source']}: {one['text']} ({one['meaning']})"
+        for one in item.provenance.get("statements", [])
+    ]
+    said += [f"not read: {problem}" for problem in item.provenance.get("problems", [])]
     row = {
         "row": item.row,
         "name": item.name,
@@ -125,7 +129,7 @@ def _row(item: Item) -> Mapping[str, Any]:
         "notes": item.notes,
         "source": item.source,
         "truth": {True: "synthetic", False: "real", None: ""}[item.synthetic],
-        "said": [f"{one['source']}: {one['text']} ({one['meaning']})" for one in said],
+        "said": said,
     }
     return {key: value for key, value in row.items() if value not in ("", None, [])}
 

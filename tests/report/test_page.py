@@ -134,6 +134,7 @@ def test_without_jinja_it_says_what_to_do(output: Path, monkeypatch: pytest.Monk
 
 def test_the_program_writes_it(output: Path) -> None:
     folder = output.parent
+    (folder / NAMES[3]).write_bytes(b"\xff\xd8\xff\xe1\0\0")
     program = [sys.executable, "-W", "error", ROOT / "scripts" / "report.py", output]
     done = subprocess.run(
         [*program, "--images", folder / "in.csv", "--truth", folder / "truth.csv",
@@ -146,6 +147,7 @@ def test_the_program_writes_it(output: Path) -> None:
     said = [item.get("said") for item in json.loads(page.scripts["items"])]
     assert said[0] is None
     assert said[1] == ["jpeg: quantisation tables of libjpeg at quality 75 (other)"]
+    assert said[3] == ["not read: a JPEG segment without a length: the rest was not looked at"]
     done = subprocess.run(
         [*program, "--images", folder / "truth.csv.gone", "--html", folder / "s.html"],
         capture_output=True, text=True,
