@@ -85,7 +85,7 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
         json.dump(report, sys.stdout, indent=2)
         print()
     else:
-        print(_shown(table(report)), flush=True)
+        print(shown(table(report)), flush=True)
         if args.json:
             _write_json(args.json, report)
     if args.html:
@@ -134,7 +134,9 @@ def _run(
     options += [f"--masks={args.masks}"] if args.masks is not None else []
     outcome = run(arguments.build_parser().parse_args(options), started, interrupted)
     report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text(encoding="utf-8"))
-    for row in (*report["verdicts"]["rows"], *report["fallbacks"], *report["notes"]):
+    masks = report.get("masks") or {"fallbacks": []}
+    rows = [*report["verdicts"]["rows"], *report["fallbacks"], *report["notes"]]
+    for row in (*rows, *masks["fallbacks"]):
         row["filename"] = str(paths[row["row"]])
     return report, outcome.abandoned
 
@@ -180,8 +182,8 @@ def _provenance_lines(said: dict[str, Any]) -> list[str]:
     return lines + [f"    not read: {problem}" for problem in said.get("problems", [])]
 
 
-def _shown(text: str) -> str:
-    """Without what a terminal would obey, or what its encoding does not have."""
+def shown(text: str) -> str:
+    """Text without what a terminal would obey, or what its encoding does not have."""
     printable = "".join(
         one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii")
         for one in text

@@ -5,15 +5,18 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 from PIL import Image, PngImagePlugin
 
-from synthdet import __version__
-from synthdet.command import build_parser, table
+from synthdet import __version__, entry
+from synthdet.command import build_parser, judge, table
 from synthdet.run_report import SCHEMA
 from tests.conftest import write_detector
 
@@ -169,6 +172,24 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, weights: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(60) == 0
+
+
+def test_a_model_call_that_runs_on_is_walked_away_from(
+    folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    answer = entry.run
+
+    def run(*args: Any) -> SimpleNamespace:
+        answer(*args)
+        return SimpleNamespace(abandoned=True)
+
+    codes: list[int] = []
+    monkeypatch.setattr(entry, "run", run)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    args = build_parser().parse_args([str(folder), "--weights", str(weights)])
+    judge(args, time.monotonic(), threading.Event())
+    assert codes == [0]
+    assert "red.png" in capsys.readouterr().out  # what was found is shown before
 
 
 def test_version_and_help() -> None:
