@@ -3,6 +3,14 @@
 #       python main.py /data/metainfo.csv /output/out.csv
 # Without a command it scores the bundled examples and prints a table.
 # There is no USER line: it runs as root or as any --user that may write to /output.
+
+# What comes as source alone is built where there is a compiler; the image takes the wheel.
+FROM python:3.11-slim-bookworm AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
+COPY requirements-crf.txt .
+RUN python -m pip wheel --no-cache-dir --no-deps --disable-pip-version-check \
+      --wheel-dir /wheels -r requirements-crf.txt
+
 FROM python:3.11-slim-bookworm
 
 # cuda: for a GPU, and a CPU where there is none.  cpu: the runtime's CPU build, without CUDA.
@@ -27,6 +35,9 @@ RUN case "$DEVICE" in \
     esac \
  && python -m pip install --no-cache-dir --root-user-action=ignore --disable-pip-version-check \
       -r requirements.txt -r requirements-cuda.txt
+COPY --from=build /wheels /tmp/wheels
+RUN python -m pip install --no-cache-dir --root-user-action=ignore --disable-pip-version-check \
+      --no-index /tmp/wheels/*.whl && rm -r /tmp/wheels
 
 COPY weights weights
 COPY examples examples

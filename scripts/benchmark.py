@@ -1,12 +1,14 @@
 """How fast the entry is, and what it adds to the bare model and the bare decoder.
 
     python scripts/benchmark.py --images 5000 --csv bench.csv --json bench.json
+    python scripts/benchmark.py --only-masks --localizer weights/localizer
 
 Runs on pictures it makes itself. Nothing here decides whether a figure is good.
 """
 
 import argparse
 import csv
+import importlib.util
 import json
 import multiprocessing
 import subprocess
@@ -32,6 +34,9 @@ from synthdet.views import InputSpec, Views, make_views
 
 ROOT = Path(__file__).resolve().parents[1]
 _LATENCY_IMAGES = 200
+_MASK_SIDES = (256, 512, 1024)  # pixels of the pictures whose masks are timed …
+_COMPARED_SIDE = 512  # … and of those with more views and with refinement
+_LARGE_SIDE = 10_000  # pixels: 100 megapixels
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,13 @@ class Figure:
 def main() -> None:
     """Make pictures, measure, print a table."""
     args = _parser().parse_args()
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
-        files = make_pictures(Path(folder), args.images, args.size)
-        figures = list(measure(files, args))
+        if not args.only_masks:
+            files = make_pictures(Path(folder), args.images, args.size)
+            figures += measure(files, args)
+        if args.localizer:
+            figures += measure_masks(Path(folder), args)
     print(_table(figures))
     if args.csv:
         with args.csv.open("w", newline="", encoding="utf-8") as stream:
@@ -103,6 +112,49 @@ def measure(files: Sequence[Path], args: argparse.Namespace) -> Iterator[Figure]
     yield Figure("the same without start-up", 100 * (in_run / (session + decode) - 1), "%")
     if args.memory_rows:
         yield from _memory(files, args)
+
+
+def measure_masks(folder: Path, args: argparse.Namespace) -> Iterator[Figure]:
+    """Speed of masks by size of the picture, and what more views, refinement and size cost."""
+    for side in _MASK_SIDES:
+        (folder / str(side)).mkdir()
+        files = make_pictures(folder / str(side), args.mask_images, side)
+        seconds = _mask_seconds(files, args)
+        yield Figure(f"masks at {side} px", 1 / seconds, "img/s")
+        if side == _COMPARED_SIDE:
+            yield from _mask_extras(files, seconds, args)
+    large = folder / "large"
+    large.mkdir()
+    [file] = make_pictures(large, 1, _LARGE_SIDE)
+    report = _run_entry([file], args, *_masks_into(large, args))
+    peak = report["speed"]["peak_memory"]
+    name = f"{_LARGE_SIDE**2 // 10**6} megapixels"
+    yield Figure(f"mask of {name}", report["masks"]["stages"]["rows"]["seconds"], "s")
+    yield Figure(f"peak memory at {name}, main and worker", sum(peak.values()) / 2**20, "MiB")
+    yield Figure("  … of the main process", peak["main_bytes"] / 2**20, "MiB")
+    yield Figure("  … of the worker", peak["worker_bytes"] / 2**20, "MiB")
+
+
+def _mask_extras(files: Sequence[Path], plain: float, args: argparse.Namespace) -> Iterator[Figure]:
+    """How many times as long a mask takes with all views, and with refinement."""
+    extras = [("five views", ["--views", "5"]), ("guided filter", ["--refine", "guided"])]
+    if importlib.util.find_spec("pydensecrf"):
+        extras.append(("dense CRF", ["--refine", "crf"]))
+    for name, options in extras:
+        seconds = _mask_seconds(files, args, *options)
+        yield Figure(f"  … {name}, added time a picture", 1000 * (seconds - plain), "ms")
+        yield Figure(f"  … {name}, times as long", seconds / plain, "x")
+
+
+def _mask_seconds(files: Sequence[Path], args: argparse.Namespace, *options: str) -> float:
+    """Seconds for one mask, from file to file, start-up left out."""
+    report = _run_entry(files, args, *_masks_into(files[0].parent, args), *options)
+    seconds: float = report["masks"]["stages"]["rows"]["seconds"]
+    return seconds / len(files)
+
+
+def _masks_into(folder: Path, args: argparse.Namespace) -> list[str]:
+    return ["--weights", str(args.localizer), "--masks", str(folder / "masks")]
 
 
 def _latency(detector: Detector, files: Sequence[Path]) -> Iterator[Figure]:
@@ -160,7 +212,7 @@ def _memory(files: Sequence[Path], args: argparse.Namespace) -> Iterator[Figure]
     yield Figure("growth over ten times the rows", 100 * (peaks[1] / peaks[0] - 1), "%")
 
 
-def _run_entry(files: Sequence[Path], args: argparse.Namespace) -> dict[str, Any]:
+def _run_entry(files: Sequence[Path], args: argparse.Namespace, *options: str) -> dict[str, Any]:
     """Score ``files`` in a fresh process; the report of the run."""
     with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
         table, output = Path(folder, "in.csv"), Path(folder, "out.csv")
@@ -169,7 +221,7 @@ def _run_entry(files: Sequence[Path], args: argparse.Namespace) -> dict[str, Any
                    "--provider", args.provider, "--budget", "none", "--quiet"]  # fmt: skip
         if args.workers:
             command += ["--workers", str(args.workers)]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, *options], check=True)
         report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text())
     if report["fallbacks"]:
         sys.exit(f"{len(report['fallbacks'])} pictures fell back: {report['fallbacks'][0]}")
@@ -207,6 +259,13 @@ def _parser() -> argparse.ArgumentParser:
         help="Decode in N processes. By default one for each CPU that may be used.")
     add("--memory-rows", type=int, default=0, metavar="N",
         help="Also compare the peak memory at N rows and at 10 N rows.")
+    add("--localizer", type=Path, metavar="DIR",
+        help="Also measure masks with the localizer in this folder: their speed by size of the "
+        "picture, the cost of views and refinement, and memory at 100 megapixels.")
+    add("--mask-images", type=int, default=20, metavar="N",
+        help="Make masks of N pictures of each size. The default is %(default)s.")
+    add("--only-masks", action="store_true",
+        help="Measure nothing but masks.")
     add("--csv", type=Path, metavar="FILE", help="Write the figures as CSV.")
     add("--json", type=Path, metavar="FILE", help="Write the figures as JSON.")
     # fmt: on

@@ -8,6 +8,8 @@ from typing import NoReturn
 from synthdet import __version__
 from synthdet.errors import UsageError
 
+MAX_VIEWS = 5  # as in synthdet.views, which takes long to import
+
 
 class Parser(argparse.ArgumentParser):
     """Raises UsageError where argparse would print its usage and leave."""
@@ -27,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         "1: no output could be written.",
     )
     _add_scoring(parser)
+    _add_locating(parser)
     _add_training(parser)
     return parser
 
@@ -40,10 +43,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         help="CSV to write, with the columns 'filename' and 'logit'.")
     add("--weights", metavar="DIR", type=Path, action="append", default=[],
         help="Use the model in this folder. May be repeated for models of different tasks; a task "
-        "without a folder uses the shipped model.")
-    add("--masks", metavar="DIR", type=Path,
-        help="Also write a mask for each image into this folder. Needs a localizer, which this "
-        "version does not have yet.")
+        "without a folder uses the shipped model. The logits are the detector's, unless the only "
+        "folder given holds a localizer or an instances model: then they are that one's.")
     add("--batch-size", metavar="N", type=_positive_int,
         help="Run N images through the model at once. By default the device decides.")
     add("--workers", metavar="N", type=_positive_int,
@@ -53,7 +54,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "Without one, the run goes on on the CPU and says so.")
     add("--budget", metavar="SECONDS", type=_budget, default="auto",
         help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
-        "default, auto, grants 0.68 seconds an image, and at least 120.")
+        "default, auto, grants 0.68 seconds an image, and at least 120; it sets no deadline where "
+        "masks or overlays are asked for.")
     add("--resume", action="store_true",
         help="Continue an interrupted run with the same input, weights and options.")
     add("--pack", metavar="CONTEST",
@@ -80,6 +82,28 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true",
         help="Show neither progress nor the summary; warnings and errors remain.")
     add("--version", action="version", version=f"synthdet {__version__}")
+    # fmt: on
+
+
+def _add_locating(parser: argparse.ArgumentParser) -> None:
+    # fmt: off
+    locating = parser.add_argument_group(
+        "masks", "Also say which pixels were manipulated, once every row has its logit. A run that "
+        "is late gives up refinement, then extra views, then half the resolution, then the maps of "
+        "the rows that are left, whose masks are zeros.")
+    add = locating.add_argument
+    add("--masks", metavar="DIR", type=Path,
+        help="Write a mask for each image into this folder: its stem and .npz, holding float16 "
+        "probabilities of the size of the stored image, of which 0.5 is the threshold. An "
+        "instances model also writes its stem and .instances.npz.")
+    add("--overlays", metavar="DIR", type=Path,
+        help="Write a JPEG of each image under its map, in colours, into this folder.")
+    add("--views", metavar="N", type=int, choices=range(1, MAX_VIEWS + 1), default=1,
+        help="Average each map over N views of the image, 1 to 5: as it is, two mirrorings, two "
+        "quarter turns. It takes N times as long. The default is %(default)s.")
+    add("--refine", choices=("none", "guided", "crf"), default="none",
+        help="Fit each map to the edges of its image, by a guided filter or by a dense "
+        "conditional random field, which needs requirements-crf.txt. The default is %(default)s.")
     # fmt: on
 
 

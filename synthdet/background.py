@@ -42,3 +42,4 @@ class BackgroundThread:
                 future.set_result(call())
             except BaseException as error:  # handed to whoever waits
                 future.set_exception(error)
+            del job, future, call  # what they hold is not to stay until the next one comes

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 Clock = Callable[[], float]  # seconds, monotonic
 
-_WINDOW = 0.10  # of the budget: throughput is measured over the latest rows in this time
-_EVIDENCE = 0.05  # of the budget: the least time measured before a step is dropped
+_WINDOW = 0.10  # of the time for the rows: throughput is measured over the latest rows in this time
+_EVIDENCE = 0.05  # of the time for the rows: the least time measured before a step is dropped
 _RESERVE_SECONDS = 1.5  # kept for writing the output and the report …
 _RESERVE_PER_ROW = 20e-6  # … which grows with the table, on slow disks too
 _RESERVE_SHARE = 0.25  # never more than this share of the budget
@@ -59,6 +59,8 @@ class Governor:
         steps: the ladder, first to be dropped first.
         started: the clock's reading when the budget began to run; it may lie in the past.
         clock: seconds, monotonic.
+        share: of the budget that the rows may take before a step is dropped; the rest is for what
+            comes after them. The cut-off is the budget's all the same.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Governor:
         steps: Sequence[str] = (),
         started: float | None = None,
         clock: Clock = time.monotonic,
+        share: float = 1.0,
     ) -> None:
         self.dropped: list[Drop] = []
         self._budget = math.inf if budget is None else budget
@@ -78,6 +81,8 @@ class Governor:
         self._reserve = min(
             _RESERVE_SECONDS + _RESERVE_PER_ROW * rows, _RESERVE_SHARE * self._budget
         )
+        self._aim = share * self._budget - self._reserve
+        self._span = self._budget  # what was left of it when the first row began
         self._marks: deque[tuple[float, int]] = deque()  # (elapsed, rows done), oldest first
 
     @property
@@ -96,6 +101,7 @@ class Governor:
 
     def begin(self, done: int) -> None:
         """The first row is about to be computed, after start-up and ``done`` resumed rows."""
+        self._span = self._budget - self.elapsed
         self._marks = deque([(self.elapsed, done)])
 
     def observe(self, done: int) -> Drop | None:
@@ -106,11 +112,11 @@ class Governor:
         """
         now = self.elapsed
         self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[1][0] >= _WINDOW * self._budget:
+        while len(self._marks) > 2 and now - self._marks[1][0] >= _WINDOW * self._span:
             self._marks.popleft()
         projected = self._projected_finish()
         step = self._next_step()
-        if step is None or projected <= self._budget - self._reserve:
+        if step is None or projected <= self._aim:
             return None
         drop = Drop(step, done, now, projected)
         self.dropped.append(drop)
@@ -121,7 +127,7 @@ class Governor:
         """Seconds the run will have taken at the measured pace; 0 while there is no evidence."""
         (first_time, first_done), (last_time, last_done) = self._marks[0], self._marks[-1]
         measured = last_time - first_time
-        if measured < _EVIDENCE * self._budget or last_done == first_done:
+        if measured < _EVIDENCE * self._span or last_done == first_done:
             return 0.0
         return last_time + measured / (last_done - first_done) * (self._rows - last_done)
 

@@ -29,7 +29,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import cv2
 from PIL import AvifImagePlugin
@@ -190,12 +190,12 @@ class WorkerPool(Generic[T]):
 
     def _receive(self, worker: "_Worker[T]") -> None:
         try:
-            message = worker.connection.recv_bytes()
+            outcome = _receive_outcome(worker.connection)
         except (EOFError, OSError):
             self._lose(worker, "crashed", f"the decoding process {worker.fate()}")
             return
         if worker.ready:
-            worker.take(self._limits.seconds).settle(pickle.loads(message))
+            worker.take(self._limits.seconds).settle(outcome)
         else:
             worker.ready, worker.deadline = True, _NEVER
             self._failing_since = _NEVER
@@ -318,6 +318,12 @@ class _Worker(Generic[T]):
         self.connection.close()
 
 
+def _receive_outcome(connection: Connection) -> Any:
+    """What `_send` has sent; arrays in it cannot be written to."""
+    arrays, body = pickle.loads(connection.recv_bytes())
+    return pickle.loads(body, buffers=[connection.recv_bytes() for _ in range(arrays)])
+
+
 def _timeval(seconds: float) -> bytes:
     """struct timeval of <sys/time.h>."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
@@ -349,25 +355,42 @@ def work(handle: int) -> None:
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         job, limits = pickle.loads(connection.recv_bytes())
         _confine(limits.memory_bytes)
-        connection.send_bytes(b"ready")
+        _send(connection, _parts("ready"))
         while True:
-            connection.send_bytes(_answer(Path(connection.recv()), limits, job))
+            _send(connection, _answer(Path(connection.recv()), limits, job))
 
 
 def _decode(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]) -> T:
     return prepare(load_image(path, limits.pixels))
 
 
-def _answer(path: Path, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], object]) -> bytes:
+_Parts = list[bytes | memoryview]  # of a message: a pickle, and the arrays in it
+
+
+def _answer(
+    path: Path, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], object]
+) -> _Parts:
     try:
-        return pickle.dumps(job(path, limits), protocol=5)
+        return _parts(job(path, limits))
     except ImageError as error:
         failure = error
     except MemoryError:
         failure = image_error("memory", path, "preparing it takes more memory than is allowed")
     except Exception as error:  # around one image: a fault of ours must not cost more than a row
         failure = image_error("crashed", path, f"{type(error).__name__}: {error}")
-    return pickle.dumps(failure)
+    return _parts(failure)
+
+
+def _parts(outcome: object) -> _Parts:
+    """Arrays stay where they are: a copy of a picture may be half a gigabyte."""
+    arrays: list[pickle.PickleBuffer] = []
+    body = pickle.dumps(outcome, protocol=5, buffer_callback=arrays.append)
+    return [pickle.dumps((len(arrays), body)), *(array.raw() for array in arrays)]
+
+
+def _send(connection: Connection, parts: _Parts) -> None:
+    for part in parts:
+        connection.send_bytes(part)
 
 
 def _confine(memory_bytes: int) -> None:

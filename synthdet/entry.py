@@ -18,12 +18,16 @@ from synthdet.weights import Task, read_config, shipped_weights
 if TYPE_CHECKING:
     from synthdet.formats.contest import Run
     from synthdet.manifest import Row
-    from synthdet.pipeline import Options, Outcome
+    from synthdet.options import Options
+    from synthdet.pipeline import Result
 
-SHIPPED: dict[Task, Path] = {"detector": shipped_weights() / "detector"}
+SHIPPED: dict[Task, Path] = {
+    "detector": shipped_weights() / "detector",
+    "localizer": shipped_weights() / "localizer",
+}
 
 
-def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Outcome":
+def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Result":
     """Read the table, answer every row, write the output and the report.
 
     Args:
@@ -35,7 +39,8 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
         SynthdetError: nothing could be answered or written, as the error says.
     """
     _check_paths(args)
-    folders = _weights_by_task(args.weights)
+    weights, locator = _choose_models(args)
+    _check_refinement(args.refine)
 
     from synthdet.formats.logits import write_logits
     from synthdet.manifest import read_manifest
@@ -43,26 +48,24 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     from synthdet.run_report import make_report
     from synthdet.verdicts import verdict_rule
 
-    packer = _packer(args, folders["detector"])  # refusals come now rather than after an hour
-    rule = verdict_rule(read_config(folders["detector"]), args.max_error)
+    packer = _packer(args, weights)  # refusals come now rather than after an hour
+    rule = verdict_rule(read_config(weights), args.max_error)
     manifest = read_manifest(args.input)
-    options = _options(args, folders["detector"], len(manifest.rows))
-    outcome, journal = score(
-        manifest, _beside(args.output, ".journal"), options, started, interrupted
-    )
+    options = _options(args, weights, locator, len(manifest.rows))
+    result = score(manifest, _beside(args.output, ".journal"), options, started, interrupted)
 
-    logits = [answer.logit for answer in outcome.answers]
+    logits = [answer.logit for answer in result.logits.answers]
     began = time.monotonic()
     write_logits(args.output, [row.name for row in manifest.rows], logits)
-    outcome.seconds["write"] = time.monotonic() - began
-    report = make_report(manifest, options, outcome, rule, time.monotonic() - started)
+    result.logits.seconds["write"] = time.monotonic() - began
+    report = make_report(manifest, options, result, rule, time.monotonic() - started)
     _write_report(_report_path(args), report)
-    if outcome.ended == "complete":
-        journal.remove()
+    if result.complete:
+        result.remove_journals()
     packer(manifest.rows, logits)
     if not args.quiet:
         say(_summary(args.output, report))
-    return outcome
+    return result
 
 
 def _packer(
@@ -83,7 +86,7 @@ def _packer(
     contest_run: Run = args.run or "open"
 
     def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
-        predictions = Predictions(rows, logits, args.team, contest_run, threshold)
+        predictions = Predictions(rows, logits, args.team, contest_run, threshold, args.masks)
         folder = _beside(args.output, ".submission")
         folder.mkdir(exist_ok=True)
         pack(args.pack, predictions, folder)
@@ -91,16 +94,19 @@ def _packer(
     return write
 
 
-def _options(args: argparse.Namespace, weights: Path, rows: int) -> "Options":
+def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows: int) -> "Options":
     from synthdet.decoding import DecodeLimits
-    from synthdet.pipeline import Options
+    from synthdet.options import LocateOptions, Options
 
+    automatic = None if _locates(args) else default_budget(rows)
     return Options(
         weights=weights,
+        locator=locator,
+        locate=LocateOptions(args.masks, args.overlays, args.views, args.refine),
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,
-        budget=default_budget(rows) if args.budget == "auto" else args.budget,
+        budget=automatic if args.budget == "auto" else args.budget,
         resume=args.resume,
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,
@@ -124,10 +130,6 @@ def submit_run(args: argparse.Namespace) -> list[Path]:
 def _check_paths(args: argparse.Namespace) -> None:
     if args.input is None or args.output is None:
         raise UsageError("the following arguments are required: INPUT, OUTPUT; see --help")
-    if args.masks is not None:
-        raise UsageError(
-            "--masks needs a localizer, and this version has none: leave --masks out to get logits"
-        )
     paths = {
         "INPUT": args.input,
         "OUTPUT": args.output,
@@ -149,20 +151,56 @@ def _beside(output: Path, suffix: str) -> Path:
     return output.with_name(output.name + suffix)
 
 
-def _weights_by_task(folders: Sequence[Path]) -> dict[Task, Path]:
-    """Each folder under the task that its config names; shipped ones for the tasks left."""
+def _locates(args: argparse.Namespace) -> bool:
+    return args.masks is not None or args.overlays is not None
+
+
+def _choose_models(args: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The folder whose logits are the answers, and the one of masks where it is another.
+
+    Raises:
+        UsageError: two folders for one task; masks without a model that makes them.
+    """
+    given = _by_task(args.weights)
+    locators = [folder for task, folder in given.items() if task != "detector"]
+    if len(locators) > 1:
+        raise UsageError(
+            f"--weights gives two models that say which pixels, {locators[0]} and {locators[1]}: "
+            "expected one of them"
+        )
+    if locators and "detector" not in given:
+        return locators[0], None
+    detector = given.get("detector", SHIPPED["detector"])
+    if not _locates(args):
+        return detector, None
+    locator = locators[0] if locators else SHIPPED["localizer"]
+    if not (locator / "config.json").is_file():
+        raise UsageError(
+            f"--masks and --overlays need a localizer, and {locator} holds none: "
+            "give a localizer's folder with --weights"
+        )
+    return detector, locator
+
+
+def _by_task(folders: Sequence[Path]) -> dict[Task, Path]:
+    """Each folder under the task that its config names."""
     chosen: dict[Task, Path] = {}
     for folder in folders:
         task = read_config(folder).task
-        if task not in SHIPPED:
-            raise UsageError(f"{folder} holds a {task}, and this version runs detectors only")
         if task in chosen:
             raise UsageError(
                 f"--weights gives two models for the task '{task}', {chosen[task]} and {folder}: "
                 "expected one for each task"
             )
         chosen[task] = folder
-    return SHIPPED | chosen
+    return chosen
+
+
+def _check_refinement(refinement: str) -> None:
+    if refinement == "crf":
+        from synthdet.refine import find_densecrf
+
+        find_densecrf()  # a refusal comes now rather than after an hour
 
 
 def _report_path(args: argparse.Namespace) -> Path:
@@ -188,7 +226,10 @@ def _summary(output: Path, report: dict[str, Any]) -> str:
         "interrupted": ", interrupted",
         "failed": ", broken off",
     }
+    masks = report["masks"]
+    located = f"; {masks['counts'].get('ok', 0)} maps" if masks else ""
+    located += ended[masks["run"]["ended"]] if masks else ""
     return (
         f"{output}: {rows} rows, {rows - answered} of them fallbacks{ended[report['run']['ended']]}"
-        f"; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
+        f"{located}; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
     )

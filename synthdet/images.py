@@ -170,6 +170,7 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
         notes = _notes(image, damage)
         quality = _jpeg_quality(image)
         pixels = _to_rgb(image)
+    del image  # and its pixels, before those of the result are perhaps copied
     if not upright:
         pixels = turn_upright(pixels, orientation)
     swapped = _ORIENTATIONS[orientation][0]
@@ -244,6 +245,18 @@ def turn_upright(array: npt.NDArray[_Number], orientation: int) -> npt.NDArray[_
     swap, down, across = _ORIENTATIONS[orientation]
     axes = array.swapaxes(0, 1) if swap else array
     return np.ascontiguousarray(axes[::down, ::across])
+
+
+def turn_to_stored(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """HxW of an upright picture -> a view of it as the file's raster lies.
+
+    Args:
+        array: one number for each pixel of `LoadedImage.pixels`.
+        orientation: that of the `LoadedImage`.
+    """
+    swap, down, across = _ORIENTATIONS[orientation]
+    axes = array[::down, ::across]
+    return axes.swapaxes(0, 1) if swap else axes
 
 
 def _notes(image: Image.Image, damage: str | None) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from typing import Any
 from synthdet import __version__
 from synthdet.machine import available_cpus, peak_memory
 from synthdet.manifest import Manifest
-from synthdet.pipeline import Options, Outcome
+from synthdet.options import Options
+from synthdet.passes import Outcome
+from synthdet.pipeline import Result
 from synthdet.verdicts import VERDICTS, VerdictRule
 
 SCHEMA = Path(__file__).with_name("run_report.schema.json")
@@ -22,57 +24,41 @@ _PACKAGES = ("onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "opencv-python
 
 
 def make_report(
-    manifest: Manifest, options: Options, outcome: Outcome, rule: VerdictRule, wall_seconds: float
+    manifest: Manifest, options: Options, result: Result, rule: VerdictRule, wall_seconds: float
 ) -> dict[str, Any]:
     """Everything a person or a program may ask about a finished run, as plain JSON values."""
-    rows = len(outcome.answers)
-    statuses = Counter(answer.status for answer in outcome.answers)
-    ends = ("deadline", "interrupted", "failed")
-    computed = rows - outcome.resumed - sum(statuses[end] for end in ends)
+    outcome = result.logits
+    computed = _computed(outcome)
     return {
         "format": FORMAT,
         "versions": _versions(),
-        "input": {"sha256": manifest.sha256, "column": manifest.column, "rows": rows},
-        "weights": {
-            "folder": str(options.weights),
-            "name": outcome.config.name,
-            "version": outcome.config.version,
-            "sha256": outcome.config.files,
+        "input": {
+            "sha256": manifest.sha256,
+            "column": manifest.column,
+            "rows": len(outcome.answers),
         },
+        "weights": _weights(outcome),
         "run": {
-            "ended": outcome.ended,
-            "provider": outcome.provider,
-            "batch_size": outcome.batch_size,
+            **_run(outcome),
             "cpus": available_cpus(),
             "budget_seconds": options.budget,
-            "resumed_rows": outcome.resumed,
-            "dropped": outcome.dropped,
-            "warnings": outcome.warnings,
+            "warnings": result.warnings,
         },
         "speed": {
             "wall_seconds": round(wall_seconds, 3),
             "images_per_second": _rate(computed, wall_seconds),
-            "stages": {
-                stage: {
-                    "seconds": round(spent, 3),
-                    "images_per_second": None if stage == "start" else _rate(computed, spent),
-                }
-                for stage, spent in outcome.seconds.items()
-            },
+            "stages": _stages(outcome),
             "peak_memory": peak_memory(),
         },
         "verdicts": _verdicts(manifest, outcome, rule),
-        "counts": dict(sorted(statuses.items())),
-        "fallbacks": [
-            {"row": index, "filename": row.name, **asdict(answer)}
-            for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
-            if answer.status != "ok"
-        ],
+        "counts": _counts(outcome),
+        "fallbacks": _fallbacks(manifest, outcome),
         "notes": [
             {"row": index, "filename": row.name, "note": answer.detail}
             for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
             if answer.status == "ok" and answer.detail
         ],
+        "masks": _masks(manifest, options, result.masks) if result.masks else None,
     }
 
 
@@ -99,6 +85,71 @@ def _verdicts(manifest: Manifest, outcome: Outcome, rule: VerdictRule) -> dict[s
             )
         ],
     }
+
+
+def _masks(manifest: Manifest, options: Options, outcome: Outcome) -> dict[str, Any]:
+    """The same of the pass that wrote masks; its fallbacks are the rows without a map."""
+    locate = options.locate
+    return {
+        "folder": None if locate.masks is None else str(locate.masks),
+        "overlays": None if locate.overlays is None else str(locate.overlays),
+        "views": locate.views,
+        "refinement": locate.refinement,
+        "weights": _weights(outcome),
+        "run": _run(outcome),
+        "stages": _stages(outcome),
+        "counts": _counts(outcome),
+        "fallbacks": _fallbacks(manifest, outcome),
+    }
+
+
+def _weights(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "folder": str(outcome.stage.folder),
+        "name": outcome.config.name,
+        "version": outcome.config.version,
+        "sha256": outcome.config.files,
+    }
+
+
+def _run(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "ended": outcome.ended,
+        "provider": outcome.provider,
+        "batch_size": outcome.batch_size,
+        "resumed_rows": outcome.resumed,
+        "dropped": outcome.dropped,
+    }
+
+
+def _stages(outcome: Outcome) -> dict[str, Any]:
+    computed = _computed(outcome)
+    return {
+        stage: {
+            "seconds": round(spent, 3),
+            "images_per_second": None if stage == "start" else _rate(computed, spent),
+        }
+        for stage, spent in outcome.seconds.items()
+    }
+
+
+def _computed(outcome: Outcome) -> int:
+    """Rows that this run has answered itself."""
+    counts = _counts(outcome)
+    given_up = sum(counts.get(end, 0) for end in ("deadline", "interrupted", "failed"))
+    return len(outcome.answers) - outcome.resumed - given_up
+
+
+def _counts(outcome: Outcome) -> dict[str, int]:
+    return dict(sorted(Counter(answer.status for answer in outcome.answers).items()))
+
+
+def _fallbacks(manifest: Manifest, outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        {"row": index, "filename": row.name, **asdict(answer)}
+        for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
+        if answer.status != "ok"
+    ]
 
 
 def _rate(images: int, seconds: float) -> float | None:

@@ -18,6 +18,8 @@ Warn = Callable[[str], None]
 
 GPU_MEMORY_LIMIT = 14 * 2**30  # bytes; the contest's card has 16 GB, and CUDA itself needs some
 BATCH_SIZES = {"cuda": 64, "cpu": 16}  # a CPU gains nothing beyond; a GPU is full from here on
+# A localizer's squares are larger and keep all their features: so many pixels in one call.
+LOCALIZER_PIXELS = {"cuda": 2**22, "cpu": 2**18}
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -52,7 +54,7 @@ class OnnxModel:
     ) -> None:
         self.config = config
         self.provider = provider
-        self.batch_limit = BATCH_SIZES[provider]
+        self.batch_limit = most_at_once(config, provider)
         self._session = session
         self._open_on_cpu = open_on_cpu
         self._warn = warn
@@ -131,8 +133,17 @@ class OnnxModel:
         elif self.provider == "cuda":
             self._warn(f"CUDA failed ({_first_line(error)}); going on on the CPU, which is slower")
             self._session, self.provider = self._open_on_cpu(), "cpu"
+            self.batch_limit = min(self.batch_limit, most_at_once(self.config, "cpu"))
         else:
             raise error
+
+
+def most_at_once(config: WeightsConfig, provider: str) -> int:
+    """Pictures in one call of a model, as long as the device does not run out of memory."""
+    most = BATCH_SIZES[provider]
+    if config.localization is None:
+        return most
+    return max(1, min(most, LOCALIZER_PIXELS[provider] // config.input.size**2))
 
 
 def _open_on_cuda(path: Path, threads: int, warn: Warn) -> ort.InferenceSession | None:

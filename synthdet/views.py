@@ -5,6 +5,7 @@ that were never resampled, plus, where it helps, one reduced view of the whole p
 of each a model wants, and how they combine, stands in its weights folder as an `InputSpec`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -203,13 +204,23 @@ def reduce_to(image: Image, max_side: int | None) -> Image:
     return resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
+def reduce_to_pixels(image: Image, most: int) -> Image:
+    """uint8 HxWx3 -> the same, or reduced so that height times width is about ``most``."""
+    height, width = image.shape[:2]
+    shrunk = math.sqrt(most / (height * width))
+    return image if shrunk >= 1 else reduce_to(image, min(most, round(max(height, width) * shrunk)))
+
+
 def resize_map(values: Map, height: int, width: int) -> Map:
-    """float32 HxW -> float32 of (height, width), bilinear, never beyond the range of values."""
+    """float32 HxW -> float32 of (height, width): area average downward, bilinear upward.
+
+    Neither leaves the range of the values.
+    """
     if values.shape == (height, width):
         return values
-    return np.asarray(
-        cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
-    )
+    shrinks = height * width < values.size
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values, (width, height), interpolation=interpolation), np.float32)
 
 
 class Tiling:

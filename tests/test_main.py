@@ -160,8 +160,9 @@ def test_help_is_written_in_sentences() -> None:
     done = run("--help")
     assert done.returncode == 0
     body = done.stdout.partition("options:")[2]
-    for option in ("--weights", "--masks", "--batch-size", "--workers", "--provider", "--budget",
-                   "--resume", "--report", "--quiet", "--version"):  # fmt: skip
+    for option in ("--weights", "--batch-size", "--workers", "--provider", "--budget", "--resume",
+                   "--report", "--quiet", "--version", "--masks", "--overlays", "--views",
+                   "--refine"):  # fmt: skip
         assert f"  {option}" in body
     helps = [text for text in body.split("\n  -") if text.strip()]
     assert all(text.partition("\n\n")[0].rstrip().endswith((".", "exit")) for text in helps[:-1])
@@ -186,7 +187,8 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--weights", "folder"], "config.json"),
         (["in.csv", "out.csv", "--weights", "corrupt"], "damaged or was replaced"),
         (["in.csv", "out.csv", "--weights", "fine", "--weights", "fine"], "one for each task"),
-        (["in.csv", "out.csv", "--weights", "fine", "--masks", "m"], "needs a localizer"),
+        (["in.csv", "out.csv", "--weights", "fine", "--views", "0"], "invalid choice"),
+        (["in.csv", "out.csv", "--weights", "fine", "--refine", "magic"], "invalid choice"),
         (["in.csv", "out.csv", "--budget", "0"], "above 0"),
         (["in.csv", "out.csv", "--budget", "-3"], "above 0"),
         (["in.csv", "out.csv", "--budget", "soon"], "above 0"),

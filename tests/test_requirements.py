@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OWN = {"browser_tests", "conftest", "main", "scripts", "synthdet", "tests", "training"}
-OPTIONAL = {"c2pa", "jinja2", "pillow_heif"}  # imported where found, with a sentence where not
+# Imported where found; where not, a sentence says what to do.
+OPTIONAL = {"c2pa", "jinja2", "pillow_heif", "pydensecrf"}
 DISTRIBUTIONS = packages_distributions()
 
 

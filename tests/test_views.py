@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,12 +7,19 @@ from hypothesis import strategies as st
 
 from synthdet.errors import WeightsError
 from synthdet.views import (
+    MAX_TURNS,
     InputSpec,
+    Tiling,
     make_views,
     native_crops,
     pad_to,
+    reduce_to,
+    reduce_to_pixels,
     reduced_view,
     resize,
+    resize_map,
+    turn,
+    turn_back,
 )
 
 
@@ -107,3 +116,88 @@ def test_a_strip_of_20000_by_3_gives_views() -> None:
 def test_a_spec_that_makes_no_sense_names_the_field_and_the_range(field: str, value: float) -> None:
     with pytest.raises(WeightsError, match=rf"input {field} is {value}, expected"):
         InputSpec(**{"size": 32, field: value})  # type: ignore[arg-type]
+
+
+# ---- what a localizer sees
+
+SIDES = st.integers(1, 150)
+
+
+@given(SIDES, SIDES, st.integers(0, MAX_TURNS - 1))
+def test_every_turn_is_undone_exactly(height: int, width: int, view: int) -> None:
+    image = numbered(height, width)
+    turned = turn(image, view)
+    assert turned.flags["C_CONTIGUOUS"]
+    values = image[:, :, 0].astype(np.float32)
+    np.testing.assert_array_equal(turn_back(turned[:, :, 0].astype(np.float32), view), values)
+
+
+def test_the_turns_are_five_different_ones() -> None:
+    image = numbered(4, 4)
+    assert len({turn(image, view).tobytes() for view in range(MAX_TURNS)}) == MAX_TURNS == 5
+    np.testing.assert_array_equal(turn(image, 0), image)
+
+
+@given(SIDES, SIDES, st.integers(8, 64), st.floats(0, 0.75))
+def test_squares_cover_a_picture_and_blend_without_a_seam(
+    height: int, width: int, size: int, overlap: float
+) -> None:
+    tiling = Tiling(height, width, size, overlap)
+    assert all(y % 8 == 0 and x % 8 == 0 for y, x in tiling.squares)  # JPEG blocks keep their phase
+    image = numbered(height, width)
+    blended = np.zeros((height, width), np.float32)
+    for square in tiling.squares:
+        cut = tiling.cut(image, square)
+        assert cut.shape == (size, size, 3)
+        tiling.blend(blended, cut[:, :, 0].astype(np.float32), square)
+    np.testing.assert_allclose(blended, image[:, :, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 71, 100, 1000])
+def test_neighbouring_squares_overlap_as_much_as_asked(length: int) -> None:
+    starts = sorted({x for _, x in Tiling(1, length, 64, 0.25).squares})
+    assert starts[0] == 0
+    assert length - 8 < starts[-1] + 64 or length <= 64
+    assert all(later - earlier <= 48 for earlier, later in pairwise(starts))
+
+
+def test_what_sticks_out_of_the_picture_is_its_mirror_image() -> None:
+    image = numbered(10, 70)
+    cut = Tiling(10, 70, 64, 0.25).cut(image, (0, 8))
+    np.testing.assert_array_equal(cut[:10, :62], image[:, 8:])
+    np.testing.assert_array_equal(cut[10:20, :62], image[::-1, 8:])
+    np.testing.assert_array_equal(cut[:10, 62:], image[:, :-3:-1])
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "expected"),
+    [
+        ((40, 30), None, (40, 30)),
+        ((40, 30), 40, (40, 30)),
+        ((40, 30), 20, (20, 15)),
+        ((8000, 3), 100, (100, 1)),
+    ],
+)
+def test_a_long_side_is_reduced(
+    size: tuple[int, int], most: int | None, expected: tuple[int, int]
+) -> None:
+    assert reduce_to(numbered(*size), most).shape[:2] == expected
+
+
+@pytest.mark.parametrize("size", [(40, 30), (2000, 50), (1, 20000), (3, 20000), (1, 1)])
+def test_a_picture_is_reduced_to_so_many_pixels(size: tuple[int, int]) -> None:
+    height, width = reduce_to_pixels(numbered(*size), 1200).shape[:2]
+    assert height * width <= min(size[0] * size[1], 1300)
+
+
+@given(SIDES, SIDES, SIDES, SIDES)
+def test_a_resized_map_stays_in_its_range(h: int, w: int, height: int, width: int) -> None:
+    values = np.random.default_rng(h * w).random((h, w), np.float32)
+    resized = resize_map(values, height, width)
+    assert resized.shape == (height, width)
+    assert resized.dtype == np.float32
+    assert values.min() - 1e-6 <= resized.min() <= resized.max() <= values.max() + 1e-6
+
+
+def numbered(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height + width).integers(0, 256, (height, width, 3), np.uint8)

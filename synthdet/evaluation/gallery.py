@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont, ImageOps
 
-from synthdet.evaluation.heatmap import viridis
 from synthdet.files import write_atomically
 from synthdet.formats.masks import LOC_THRESHOLD
 from synthdet.metrics.pixels import Map, Mask
+from synthdet.overlay import viridis
 from synthdet.views import Image
 
 _SIDE = 144  # pixels of a thumbnail's square

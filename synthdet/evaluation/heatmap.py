@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from synthdet.files import write_atomically
+from synthdet.overlay import viridis
 
 _CELL, _HEIGHT = 64, 36  # pixels of a cell
 _MARGIN = 90  # for the names of the rows
@@ -83,12 +82,3 @@ def _draw_panel(
             ink = "black" if sum(colour) > 330 else "white"
             place = (x + _CELL // 2, y + _HEIGHT // 2)
             draw.text(place, f"{value:.2f}", fill=ink, font=font, anchor="mm")
-
-
-def viridis(
-    values: npt.NDArray[np.floating[Any]], low: float, high: float
-) -> npt.NDArray[np.uint8]:
-    """Float RxC -> uint8 RxCx3 RGB, perceptually uniform; values outside take the end's colour."""
-    levels = np.clip(np.nan_to_num((values - low) / (high - low)) * 255, 0, 255).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)
-    return np.asarray(colours[:, :, ::-1], np.uint8)

@@ -181,7 +181,7 @@ def well_formed(
 
 def stored_size(row: Row) -> Size | None:
     """(H, W) of an image as it is stored, from its header alone; None where that says nothing."""
-    if row.path is None:
+    if row.path is None or not row.path.is_file():  # opening a pipe would wait for ever
         return None
     try:
         with warnings.catch_warnings():

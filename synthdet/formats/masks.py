@@ -55,7 +55,7 @@ def write_mask(path: Path, probabilities: npt.NDArray[np.floating[Any]], size: S
         raise ValueError(f"the map is {probabilities.shape}, its image {size}")
     if not _in_unit_range(probabilities):
         raise ValueError("the map has values outside [0, 1]")
-    _write_array(path, probabilities.astype(np.float16))
+    _write_array(path, probabilities.astype(np.float16, order="C", copy=False))
 
 
 def write_instances(path: Path, labels: Labels, size: Size) -> None:
