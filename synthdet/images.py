@@ -247,6 +247,13 @@ def turn_upright(array: npt.NDArray[_Number], orientation: int) -> npt.NDArray[_
     return np.ascontiguousarray(axes[::down, ::across])
 
 
+def raster_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of the raster in the file, of an image that is open and not loaded."""
+    # Of a TIFF, Pillow gives the size that it will have once it is turned upright.
+    swapped = image.format == "TIFF" and _ORIENTATIONS[_orientation(image)][0]
+    return (image.width, image.height) if swapped else (image.height, image.width)
+
+
 def turn_to_stored(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """HxW of an upright picture -> a view of it as the file's raster lies.
 

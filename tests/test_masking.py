@@ -274,7 +274,7 @@ class ScriptedPool:
     def submit(self, path: Path) -> "Future[Any]":
         self.submitted.append(path.name)
         future: Future[Any] = Future()
-        if path.suffix == ".bad":
+        if path.suffix in (".bad", ".gone"):
             future.set_exception(ImageError("undecodable", f"{path} is not an image"))
         else:
             pixels = np.full((80, 100, 3), int(path.stem), np.uint8)
@@ -382,7 +382,7 @@ def test_a_late_run_gives_up_one_step_after_the_other(locate: Locate, tmp_path: 
     statuses = [answer.status for answer in outcome.answers]
     assert statuses.count("dropped") > 50
     assert not mask_of(tmp_path, "99.png").any()
-    np.testing.assert_allclose(mask_of(tmp_path, "10.png"), 10 / 256, atol=1e-3)
+    np.testing.assert_allclose(mask_of(tmp_path, f"{last - 1}.png"), (last - 1) / 256, atol=1e-3)
     assert ScriptedPool.submitted == numbered(len(ScriptedPool.submitted))
     assert len(ScriptedPool.submitted) < 50  # masks of zeros need no picture
     assert outcome.journal.path.read_text().count("\n") <= first + 1  # rows with less are not kept
@@ -450,7 +450,8 @@ def test_masks_of_an_earlier_run_are_not_taken_for_this_ones(
     for name in ("0.npz", "1.npz", "1.instances.npz", "other.npz"):
         (folder / name).write_bytes(b"of another run")
     locate(["0.png", "1.gone"])
-    assert {path.name for path in folder.iterdir()} == {"0.npz", "other.npz", "1.npz"} - {"1.npz"}
+    assert {path.name for path in folder.iterdir()} == {"0.npz", "other.npz"}
+    assert mask_of(tmp_path, "0.png").shape == (80, 100)
 
 
 def test_a_name_that_stands_twice_is_located_once(locate: Locate) -> None:
@@ -481,15 +482,23 @@ def test_where_nothing_was_found_the_mask_is_zero(locate: Locate, tmp_path: Path
     assert mask_of(tmp_path, "3.png").sum() == 0.25
 
 
-def test_resuming_with_other_options_locates_anew(locate: Locate, tmp_path: Path) -> None:
-    clock = Clock()
-    half = locate(numbered(20), clock.script, budget=100.0, clock=clock)[0]
-    assert outcome_of(half).ended == "deadline"
-    masks = LocateOptions(tmp_path / "m", refinement="guided")
+def test_only_masks_of_the_same_options_are_taken_over(locate: Locate, tmp_path: Path) -> None:
+    interrupted = threading.Event()
+
+    def script(number: int) -> Located:
+        if number == 10:
+            interrupted.set()
+        return located(number)
+
+    half, _ = locate(numbered(20), script, interrupted=interrupted)
+    assert outcome_of(half).ended == "interrupted"
+    rest, locator = locate(numbered(20), resume=True)
+    assert rest.logits.resumed == 20
+    assert outcome_of(rest).resumed == 20 - len(locator.asked) >= 9
     warnings: list[str] = []
-    other, locator = locate(numbered(20), locate=masks, resume=True, warn=warnings.append)
+    guided = LocateOptions(tmp_path / "m", refinement="guided")
+    other, locator = locate(numbered(20), locate=guided, resume=True, warn=warnings.append)
     assert other.logits.resumed == 20
-    assert outcome_of(other).resumed == 0
     assert len(locator.asked) == 20
     assert warnings == ["starting anew: the input, the weights or the options have changed"]
 

@@ -15,6 +15,7 @@ from PIL import Image
 from synthdet.errors import InputError
 from synthdet.formats.masks import LOC_THRESHOLD, Size, base_name, read_mask, stem
 from synthdet.formats.table import Record
+from synthdet.images import raster_size
 from synthdet.manifest import Row
 
 log = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ def stored_size(row: Row) -> Size | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
             with Image.open(row.path) as image:
-                return image.height, image.width
+                return raster_size(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
