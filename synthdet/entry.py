@@ -135,11 +135,12 @@ def _check_paths(args: argparse.Namespace) -> None:
         "OUTPUT": args.output,
         "the report": _report_path(args),
         "the journal": _beside(args.output, ".journal"),
+        "the masks' journal": _beside(args.output, ".masks.journal"),
     }
     places = {name: os.path.realpath(path) for name, path in paths.items()}
     if len(set(places.values())) < len(places):
         named = ", ".join(f"{name} {path}" for name, path in paths.items())
-        raise UsageError(f"found {named}, expected four different files: choose another OUTPUT")
+        raise UsageError(f"found {named}, expected different files: choose another OUTPUT")
     for name in ("OUTPUT", "the report"):
         if paths[name].exists() and not paths[name].is_file():
             raise UsageError(

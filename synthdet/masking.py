@@ -6,17 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from synthdet.errors import ImageError, OutputError
-from synthdet.formats.contest import stored_size
-from synthdet.formats.masks import mask_files, stem, write_instances, write_mask
-from synthdet.images import LoadedImage, turn_to_stored
+from synthdet.images import LoadedImage
 from synthdet.journal import Answer
 from synthdet.localizer import Localizer, Located, Locates
 from synthdet.manifest import Row
+from synthdet.mask_folder import MaskFolder
 from synthdet.options import Options
-from synthdet.overlay import write_overlay
 from synthdet.session import Warn
 from synthdet.stages import EXTRA_VIEWS, Keeps, Stage
 from synthdet.views import Image
@@ -30,102 +26,8 @@ MAPS = "maps"  # what is left gets masks of zeros
 # Who loads a model that answers "which pixels?".
 LOCATORS: dict[Task, Callable[..., Locates]] = {"localizer": Localizer.load}
 
-NOTHING = 2**-10  # a probability below this is written as 0: nothing was found there
 _IN_FLIGHT = 2**28  # bytes of decoded pictures that may wait …
 _MOST_AHEAD = 3  # … and how many of them: a picture takes longer to locate in than to decode
-
-
-class MaskFolder:
-    """Where the masks of a table's images go, and their pictures for people.
-
-    Args:
-        masks: folder for ``<stem>.npz`` and, of regions told apart, ``<stem>.instances.npz``; None
-            writes none.
-        overlays: folder for ``<stem>.jpg``; None writes none.
-        rows: of the table. Images whose stems collide keep their sub-folders.
-        warn: takes one line for a person.
-
-    Raises:
-        OutputError: a folder cannot be made.
-    """
-
-    def __init__(
-        self, masks: Path | None, overlays: Path | None, rows: Sequence[Row], warn: Warn
-    ) -> None:
-        self._masks, self._overlays = masks, overlays
-        self._files = mask_files(row.name for row in rows if row.path is not None)
-        for folder in filter(None, (masks, overlays)):
-            _make_folder(folder)
-        moved = [name for name, file in self._files.items() if str(file) != f"{stem(name)}.npz"]
-        if moved and (masks or overlays):
-            warn(
-                f"{len(moved)} images share their stem with another one, so their masks are named "
-                f"otherwise, first {self._files[moved[0]]} for {moved[0]!r}: no contest takes that"
-            )
-
-    def mask(self, row: Row) -> Path | None:
-        """The file of a row's mask; None where none is asked for, or the row names no file."""
-        return self._path(self._masks, row, ".npz")
-
-    def write(self, row: Row, loaded: LoadedImage, found: Located) -> None:
-        """Write all that is asked for; `OutputError` where that is impossible."""
-        self._write_overlay(row, loaded, found)
-        mask = self.mask(row)
-        if mask is None:
-            return
-        values = turn_to_stored(found.map, loaded.orientation).astype(np.float16, order="C")
-        values[values < NOTHING] = 0
-        _make_folder(mask.parent)
-        write_mask(mask, values, loaded.stored_size)
-        if found.instances is not None:
-            labels = turn_to_stored(found.instances, loaded.orientation)
-            write_instances(_instances_beside(mask), labels, loaded.stored_size)
-
-    def write_zeros(self, row: Row, most_pixels: int) -> bool:
-        """Write a mask in which nothing was found; false where the image's size is not known."""
-        mask = self.mask(row)
-        size = stored_size(row) if mask else None
-        if mask is None or size is None or size[0] * size[1] > most_pixels:
-            return False
-        _make_folder(mask.parent)
-        write_mask(mask, np.zeros(size, np.float16), size)
-        return True
-
-    def clear(self, row: Row) -> None:
-        """Remove what an earlier run has left: what lies there afterwards is this run's."""
-        mask, overlay = self.mask(row), self._path(self._overlays, row, ".jpg")
-        for path in filter(None, (mask, mask and _instances_beside(mask), overlay)):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"{path} cannot be replaced ({error.strerror}): choose another folder"
-                ) from error
-
-    def _write_overlay(self, row: Row, loaded: LoadedImage, found: Located) -> None:
-        path = self._path(self._overlays, row, ".jpg")
-        if path is not None:
-            _make_folder(path.parent)
-            write_overlay(path, loaded.pixels, found.map)
-
-    def _path(self, folder: Path | None, row: Row, suffix: str) -> Path | None:
-        if folder is None or row.path is None:
-            return None
-        return folder / self._files[row.name].with_suffix(suffix)
-
-
-def _instances_beside(mask: Path) -> Path:
-    return mask.with_suffix(".instances.npz")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be made ({error.strerror}): expected a writable place for a folder; "
-            "choose another"
-        ) from error
 
 
 class LocatorStage(Stage[LoadedImage]):

@@ -176,9 +176,10 @@ def test_version() -> None:
     ("args", "message"),
     [
         (["gone.csv", "out.csv"], "gone.csv"),
-        (["in.csv", "in.csv"], "four different files"),
-        (["in.csv", "out.csv", "--report", "out.csv"], "four different files"),
-        (["out.csv.journal", "out.csv"], "four different files"),
+        (["in.csv", "in.csv"], "expected different files"),
+        (["in.csv", "out.csv", "--report", "out.csv"], "expected different files"),
+        (["out.csv.journal", "out.csv"], "expected different files"),
+        (["out.csv.masks.journal", "out.csv"], "expected different files"),
         (["in.csv", "out.csv", "--report", "folder"], "a folder or a device"),
         (["in.csv", "out.csv", "--report", "/dev/null"], "a folder or a device"),
         (["in.csv", "folder"], "a folder or a device"),

@@ -22,7 +22,7 @@ from synthdet.formats.masks import read_instances, read_mask
 from synthdet.images import LoadedImage
 from synthdet.localizer import Located
 from synthdet.manifest import Manifest, Row
-from synthdet.masking import MAPS, REFINEMENT, RESOLUTION, MaskFolder
+from synthdet.masking import MAPS, REFINEMENT, RESOLUTION
 from synthdet.options import LocateOptions, Options
 from synthdet.pipeline import Result, score
 from synthdet.stages import EXTRA_VIEWS
@@ -513,31 +513,3 @@ def test_few_large_pictures_wait_and_more_small_ones(tmp_path: Path) -> None:
     assert stage.read_ahead() <= 0
     stage._sizes.extend([3 * 10**6] * 16)
     assert stage.read_ahead() == 3
-
-
-def test_names_that_lead_out_of_the_folder_stay_in_it(tmp_path: Path) -> None:
-    names = ["../../evil.png", "/absolute/evil.png", "a/evil.png"]
-    rows = [Row(name, tmp_path / name) for name in names]
-    warnings: list[str] = []
-    folder = MaskFolder(tmp_path / "m", None, rows, warnings.append)
-    paths = [folder.mask(row) for row in rows]
-    assert len(set(paths)) == 3
-    assert all(path and path.resolve().is_relative_to(tmp_path / "m") for path in paths)
-    assert "3 images share their stem" in warnings[0]
-    assert folder.mask(Row("", None)) is None
-
-
-def test_no_folder_means_nothing_is_written(tmp_path: Path) -> None:
-    folder = MaskFolder(None, None, [Row("a.png", tmp_path / "a.png")], print)
-    loaded = LoadedImage(np.zeros((2, 2, 3), np.uint8), (2, 2), 1, ())
-    folder.write(Row("a.png", tmp_path / "a.png"), loaded, located(1))
-    assert not folder.write_zeros(Row("a.png", tmp_path / "a.png"), 100)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_header_that_promises_too_many_pixels_gets_no_mask(tmp_path: Path) -> None:
-    Image.new("L", (300, 200)).save(tmp_path / "a.png")
-    row = Row("a.png", tmp_path / "a.png")
-    folder = MaskFolder(tmp_path / "m", None, [row], print)
-    assert not folder.write_zeros(row, 300 * 200 - 1)
-    assert folder.write_zeros(row, 300 * 200)
