@@ -1,15 +1,16 @@
 """Figures of single pictures -> rows of a localizer's metrics; `results` writes them."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.evaluation.mask_scoring import Judged
+from synthdet.evaluation.mask_scoring import THRESHOLDS, Judged
 from synthdet.evaluation.results import Row, format_table, interval_texts, scopes, share_text
 from synthdet.metrics.detection import auc
 from synthdet.metrics.intervals import Indices, bootstrap_interval
-from synthdet.metrics.pixels import summarise_maps
+from synthdet.metrics.pixels import best_shared_threshold, summarise_maps
 
 ORIGIN = (
     "commit", "model", "model_sha256", "views", "refinement", "max_side", "data",
@@ -20,7 +21,7 @@ FIGURES = (
     "scope", "n_authentic", "n_forged",
     *(f"{name}{end}" for name in WITH_INTERVALS for end in ("", "_low", "_high")),
     "best_dice_pos", "best_iou_pos", "dice_all", "iou_all", "best_dice_all", "best_iou_all",
-    "seconds",
+    "shared_threshold", "shared_dice_pos", "seconds",
 )  # fmt: skip
 COLUMNS = ORIGIN + FIGURES
 
@@ -47,6 +48,7 @@ def measure(judged: Judged, kinds: Sequence[str] = ("source",), repeats: int = 5
             "n_authentic": members.size - forged,
             "n_forged": forged,
             **_pixel_figures(judged, members),
+            **_shared(judged, members),
             **_intervals(judged, own, repeats),
             "seconds": float(np.mean(np.array(judged.seconds)[own])),
         }
@@ -57,7 +59,16 @@ def measure(judged: Judged, kinds: Sequence[str] = ("source",), repeats: int = 5
 def format_rows(rows: Sequence[Row]) -> str:
     """Rows -> an aligned table, a dash for what does not exist."""
     header = ["scope", "auth.", "forged", "Dice", "95 %", "IoU", "95 %", "pixel AUC", "95 %"]
-    header += ["image AUC", "95 %", "best Dice", "best IoU", "Dice, all", "IoU, all", "seconds"]
+    header += [
+        "image AUC",
+        "95 %",
+        "Dice, shared",
+        "Dice, best",
+        "IoU, best",
+        "Dice, all",
+        "IoU, all",
+    ]
+    header += ["seconds"]
     return format_table([header, *map(_text_cells, rows)])
 
 
@@ -65,6 +76,16 @@ def _pixel_figures(judged: Judged, places: Indices) -> Row:
     """Means of `score_map` over some pictures, which may come more than once."""
     figures = summarise_maps([judged.pixels[place] for place in places], judged.forged[places])
     return {**figures, "pixel_auc": figures["auc_pos"]}
+
+
+def _shared(judged: Judged, places: Indices) -> Row:
+    """Dice at the one threshold that suits the forged pictures of a scope best."""
+    forged = places[judged.forged[places]]
+    if not forged.size:
+        return {"shared_threshold": math.nan, "shared_dice_pos": math.nan}
+    curves = np.array([judged.curves[place] for place in forged])
+    threshold, mean = best_shared_threshold(curves, THRESHOLDS)
+    return {"shared_threshold": threshold, "shared_dice_pos": mean}
 
 
 def _intervals(judged: Judged, own: npt.NDArray[np.bool_], repeats: int) -> Row:
@@ -90,5 +111,5 @@ def _text_cells(row: Row) -> list[str]:
     cells = [row["scope"], str(row["n_authentic"]), str(row["n_forged"])]
     for name in WITH_INTERVALS:
         cells += interval_texts(row, name)
-    others = ("best_dice_pos", "best_iou_pos", "dice_all", "iou_all", "seconds")
+    others = ("shared_dice_pos", "best_dice_pos", "best_iou_pos", "dice_all", "iou_all", "seconds")
     return cells + [share_text(row[name]) for name in others]

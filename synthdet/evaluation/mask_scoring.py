@@ -13,9 +13,11 @@ from synthdet.evaluation.pairs import Sample, load_pair
 from synthdet.evaluation.protocols import Protocol
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.formats.masks import LOC_THRESHOLD
-from synthdet.metrics.pixels import Map, Mask, score_map
+from synthdet.metrics.pixels import Map, Mask, dice_curve, score_map
 from synthdet.operations import seeded
 from synthdet.views import Image
+
+THRESHOLDS = np.linspace(0, 1, 101)  # among which the best one for a whole set is sought
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Judged:
     Attributes:
         samples: N pictures that gave pixels.
         pixels: N dictionaries of `score_map`.
+        curves: N arrays float64 T, Dice at each of `THRESHOLDS`.
         scores: N scores of whole pictures.
         seconds: N times that the method took.
     """
 
     samples: list[Sample] = field(default_factory=list)
     pixels: list[dict[str, float]] = field(default_factory=list)
+    curves: list[npt.NDArray[np.float64]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
@@ -113,6 +117,7 @@ def _add(judged: Judged, method: Method, sample: Sample, image: Image, truth: Ma
     judged.seconds.append(time.perf_counter() - start)
     judged.samples.append(sample)
     judged.pixels.append(score_map(truth, answer.map, LOC_THRESHOLD))
+    judged.curves.append(dice_curve(truth, answer.map, THRESHOLDS))
     judged.scores.append(answer.score)
 
 

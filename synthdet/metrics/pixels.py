@@ -106,28 +106,45 @@ def best_dice(truth: Mask, probability: Map) -> tuple[float, float]:
     return float(scores[best]), float(values[best])
 
 
-def best_shared_threshold(
-    truths: Sequence[Mask], maps: Sequence[Map], candidates: Sequence[float]
-) -> tuple[float, float]:
-    """The one threshold of largest mean Dice over the forged pictures ("pos"), and that mean.
+def dice_curve(
+    truth: Mask, probability: Map, thresholds: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Dice at each of T thresholds.
 
     Args:
-        truths: bool HxW each; at least one not empty.
-        maps: float HxW each, of the same sizes.
-        candidates: thresholds to try; of equals, the first.
+        truth: bool HxW.
+        probability: float HxW, of the same size.
+        thresholds: float64 T, ascending.
+
+    Returns:
+        float64 T; of an empty truth 1 where no pixel is called, else 0.
+    """
+    _check_size(truth, probability)
+    passed = np.searchsorted(thresholds, probability.ravel(), side="right")
+    bins = len(thresholds) + 1  # of the first, pixels pass no threshold
+    called = _from_above(np.bincount(passed, minlength=bins))[1:]
+    found = _from_above(np.bincount(passed, truth.ravel(), minlength=bins))[1:]
+    total = called + np.count_nonzero(truth)
+    return np.divide(2 * found, total, out=np.ones(len(thresholds)), where=total > 0)
+
+
+def best_shared_threshold(
+    curves: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64]
+) -> tuple[float, float]:
+    """The one threshold of largest mean Dice over pictures, and that mean.
+
+    Args:
+        curves: float64 NxT, the `dice_curve` of each picture.
+        thresholds: float64 T; of equals, the first.
 
     Raises:
-        UsageError: every truth is empty.
+        UsageError: there is no picture.
     """
-    pairs = [pair for pair in zip(truths, maps, strict=True) if pair[0].any()]
-    if not pairs:
-        raise UsageError("every mask is empty: a threshold needs manipulated pictures")
-    means = [
-        float(np.mean([dice(truth, probability >= candidate) for truth, probability in pairs]))
-        for candidate in candidates
-    ]
+    if not len(curves):
+        raise UsageError("no picture is forged: a threshold needs manipulated pictures")
+    means = curves.mean(axis=0)
     best = int(np.argmax(means))
-    return candidates[best], means[best]
+    return float(thresholds[best]), float(means[best])
 
 
 def _overlap(truth: Mask, predicted: npt.NDArray[Any]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synthdet.evaluation.localization import FIGURES, format_rows, measure
-from synthdet.evaluation.mask_scoring import Judged
+from synthdet.evaluation.mask_scoring import THRESHOLDS, Judged
 from synthdet.evaluation.pairs import Sample
 
 
@@ -19,7 +19,8 @@ def picture(source: str, number: int, forged: bool, dice: float, score: float) -
         "auc": dice / 2 + 0.5 if forged else math.nan,
     }
     sample = Sample(Path(f"{source}{number}.png"), mask, source, group=f"{source}{number // 2}")
-    return sample, figures, score, 0.5
+    curve = np.where((0.2 if source == "a" else 0.3) == THRESHOLDS, 1.0, dice)
+    return sample, figures, curve, score, 0.5
 
 
 def judged() -> Judged:
@@ -27,8 +28,7 @@ def judged() -> Judged:
     pictures = [picture("a", n, True, 0.8, 3.0 + n) for n in range(4)]
     pictures += [picture("b", n, True, 0.1 * n, 0.0 + n) for n in range(4)]
     pictures += [picture("real", n, False, float(n % 2), 1.0 * n - 1.5) for n in range(4)]
-    samples, pixels, scores, seconds = map(list, zip(*pictures, strict=True))
-    return Judged(samples, pixels, scores, seconds)
+    return Judged(*map(list, zip(*pictures, strict=True)))
 
 
 class TestMeasure:
@@ -52,6 +52,17 @@ class TestMeasure:
         assert math.isnan(rows["source:real"]["dice_pos"])
         assert math.isnan(rows["source:real"]["pixel_auc"])
 
+    def test_the_threshold_that_suits_a_scope(self) -> None:
+        rows = {row["scope"]: row for row in measure(judged(), repeats=20)}
+        for scope, threshold in (("source:a", 0.2), ("source:b", 0.3)):
+            assert rows[scope]["shared_threshold"] == pytest.approx(threshold)
+            assert rows[scope]["shared_dice_pos"] == 1
+        assert rows["overall"]["shared_threshold"] == pytest.approx(
+            0.3
+        )  # helps "b", which needs it
+        assert rows["overall"]["shared_dice_pos"] == pytest.approx((4 * 0.8 + 4) / 8)
+        assert math.isnan(rows["source:real"]["shared_threshold"])
+
     def test_a_scope_of_one_class_is_ranked_against_the_other(self) -> None:
         rows = {row["scope"]: row for row in measure(judged(), repeats=20)}
         assert rows["source:a"]["image_auc"] == 1  # 3 4 5 6 against -1.5 -0.5 0.5 1.5
@@ -70,8 +81,8 @@ class TestMeasure:
     def test_views_of_one_picture_are_drawn_together(self) -> None:
         """With two groups of equal pictures, only three means can be drawn."""
         pictures = [picture("a", n, True, float(n // 2), 0.0) for n in range(4)]
-        samples, pixels, scores, seconds = map(list, zip(*pictures, strict=True))
-        row = measure(Judged(samples, pixels, scores, seconds), (), repeats=100)[0]
+        judged = Judged(*map(list, zip(*pictures, strict=True)))
+        row = measure(judged, (), repeats=100)[0]
         assert (row["dice_pos_low"], row["dice_pos_high"]) == (0, 1)
         assert math.isnan(row["image_auc"])
 

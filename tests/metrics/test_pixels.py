@@ -37,16 +37,30 @@ class TestByHand:
         flat = np.full((2, 3), 0.5)
         assert pixels.score_map(~EMPTY, flat, threshold=0.5)["dice"] == 1
 
+    def test_dice_curve(self) -> None:
+        curve = pixels.dice_curve(TRUTH, MAP, np.array([0.0, 0.4, 0.5, 0.9, 1.0]))
+        assert curve == pytest.approx([4 / 8, 4 / 5, 2 / 4, 2 / 3, 0])
+        curve = pixels.dice_curve(EMPTY, MAP, np.array([0.0, 0.9, 0.95]))
+        assert curve.tolist() == [0, 0, 1]
+
     def test_best_shared_threshold(self) -> None:
-        truths = [TRUTH, EMPTY, TRUTH]
-        predictions = [MAP, np.ones((2, 3)), np.where(TRUTH, 0.3, 0.2)]
-        threshold, mean = pixels.best_shared_threshold(truths, predictions, [0.1, 0.3, 0.5])
+        thresholds = np.array([0.1, 0.3, 0.5])
+        maps = [MAP, np.where(TRUTH, 0.3, 0.2)]
+        curves = np.array([pixels.dice_curve(TRUTH, one, thresholds) for one in maps])
+        threshold, mean = pixels.best_shared_threshold(curves, thresholds)
         assert threshold == 0.3
         assert mean == pytest.approx((4 / 5 + 1) / 2)
 
     def test_no_shared_threshold_without_manipulation(self) -> None:
-        with pytest.raises(UsageError, match="every mask is empty"):
-            pixels.best_shared_threshold([EMPTY], [MAP], [0.5])
+        with pytest.raises(UsageError, match="no picture is forged"):
+            pixels.best_shared_threshold(np.zeros((0, 3)), np.zeros(3))
+
+
+@given(masks, maps)
+def test_the_curve_is_dice_at_every_threshold(truth: pixels.Mask, probability: pixels.Map) -> None:
+    thresholds = np.linspace(0, 1, 9)
+    one_by_one = [pixels.dice(truth, probability >= threshold) for threshold in thresholds]
+    assert pixels.dice_curve(truth, probability, thresholds) == pytest.approx(one_by_one)
 
 
 class TestEmptyMasks:
