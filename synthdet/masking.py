@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthdet.errors import ImageError, OutputError
+from synthdet.errors import ImageError, OutputError, UsageError
 from synthdet.images import LoadedImage
 from synthdet.journal import Answer
 from synthdet.localizer import Localizer, Located, Locates
@@ -47,6 +47,11 @@ class LocatorStage(Stage[LoadedImage]):
     ) -> None:
         self.folder = folder
         self.config = read_config(folder)
+        if self.config.task not in LOCATORS:
+            raise UsageError(
+                f"{folder} holds a model for the task '{self.config.task}', expected one for "
+                f"{' or '.join(LOCATORS)}: give another --weights folder"
+            )
         self.prepare = _whole_picture
         self.answers = answers
         self.ladder = self._ladder(options)

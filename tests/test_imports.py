@@ -52,7 +52,7 @@ def test_only_the_session_knows_the_runtime(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("training")[1:], ids=lambda path: path.stem)
 def test_training_takes_pixels_metrics_and_formats_from_the_run_time(path: Path) -> None:
-    forbidden = {"synthdet.pipeline", "synthdet.entry", "main", "scripts"}
+    forbidden = {"synthdet.passes", "synthdet.pipeline", "synthdet.entry", "main", "scripts"}
     if str(path.relative_to(ROOT)) not in MAY_RUN_SESSIONS:
         forbidden |= {"synthdet.session", "onnxruntime"}
     assert not imports(path) & forbidden
