@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.special import expit
 
 from synthdet import masking, passes
-from synthdet.errors import ImageError
+from synthdet.errors import ImageError, UsageError
 from synthdet.formats.contest import stored_size
 from synthdet.formats.masks import read_instances, read_mask
 from synthdet.images import LoadedImage
@@ -501,6 +501,15 @@ def test_only_masks_of_the_same_options_are_taken_over(locate: Locate, tmp_path:
     assert other.logits.resumed == 20
     assert len(locator.asked) == 20
     assert warnings == ["starting anew: the input, the weights or the options have changed"]
+
+
+def test_a_model_that_nobody_runs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(write_localizer(tmp_path / "l"))
+    monkeypatch.setattr(masking, "LOCATORS", {"instances": None})
+    with pytest.raises(UsageError, match="task 'localizer', expected one for instances"):
+        masking.LocatorStage(options.weights, [], options, print, True)
 
 
 def test_few_large_pictures_wait_and_more_small_ones(tmp_path: Path) -> None:
