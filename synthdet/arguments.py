@@ -46,7 +46,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "without a folder uses the shipped model. The logits are the detector's, unless the only "
         "folder given holds a localizer or an instances model: then they are that one's.")
     add("--batch-size", metavar="N", type=_positive_int,
-        help="Run N images through the model at once. By default the device decides.")
+        help="Run N images, or N squares of one image for its mask, through the model at once. By "
+        "default the device decides.")
     add("--workers", metavar="N", type=_positive_int,
         help="Decode in N processes. By default one for each CPU that may be used.")
     add("--provider", choices=("auto", "cuda", "cpu"), default="auto",

@@ -28,6 +28,7 @@ from synthdet.views import (
 from synthdet.weights import LocalizationSpec, WeightsConfig
 
 MASK, HEAD = "mask_logit", "logit"  # the graph's outputs: float32 NxSxS, and N where it has a head
+_SCORED_SIDE = 512  # pixels of the map from which a picture's score is taken
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,3 @@ def map_score(probabilities: Map) -> float:
     count = max(1, few.size // 100)
     highest: npt.NDArray[np.float32] = np.partition(few, few.size - count, axis=None)[-count:]
     return float(log_odds(highest.mean()))
-
-
-_SCORED_SIDE = 512

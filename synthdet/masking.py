@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from synthdet.errors import ImageError, OutputError, UsageError
 from synthdet.images import LoadedImage
@@ -16,7 +16,7 @@ from synthdet.options import Options
 from synthdet.session import Warn
 from synthdet.stages import EXTRA_VIEWS, Keeps, Stage
 from synthdet.views import Image
-from synthdet.weights import Task, read_config
+from synthdet.weights import LocalizationSpec, Task, read_config
 
 # The governor's steps, in the order in which they are given up.
 REFINEMENT = "refinement"
@@ -35,7 +35,6 @@ class LocatorStage(Stage[LoadedImage]):
 
     Attributes:
         answers: whether its logits are the run's answers; then no row can do without its map.
-        folder: of the weights.
     """
 
     name = "masks"
@@ -52,6 +51,7 @@ class LocatorStage(Stage[LoadedImage]):
                 f"{folder} holds a model for the task '{self.config.task}', expected one for "
                 f"{' or '.join(LOCATORS)}: give another --weights folder"
             )
+        self._spec = cast(LocalizationSpec, self.config.localization)  # each of these tasks has one
         self.prepare = _whole_picture
         self.answers = answers
         self.ladder = self._ladder(options)
@@ -61,11 +61,10 @@ class LocatorStage(Stage[LoadedImage]):
         self._sizes: deque[int] = deque([_IN_FLIGHT], maxlen=16)  # bytes of the latest pictures
 
     def _ladder(self, options: Options) -> list[str]:
-        spec = self.config.localization
         steps = {
             REFINEMENT: options.locate.refinement != "none",
             EXTRA_VIEWS: options.locate.views > 1,
-            RESOLUTION: spec is not None and not spec.whole,
+            RESOLUTION: not self._spec.whole,
             MAPS: not self.answers,
         }
         return [step for step, possible in steps.items() if possible]
@@ -91,7 +90,7 @@ class LocatorStage(Stage[LoadedImage]):
 
     def read_ahead(self) -> int:
         """As many pictures as fit, judged by the latest ones."""
-        return min(_MOST_AHEAD, _IN_FLIGHT // max(self._sizes) - 1)
+        return max(0, min(_MOST_AHEAD, _IN_FLIGHT // max(self._sizes) - 1))
 
     def reads_files(self, keeps: Keeps) -> bool:
         """Masks of zeros need no picture."""
@@ -157,9 +156,8 @@ class LocatorStage(Stage[LoadedImage]):
         return None
 
     def _half_side(self, image: Image) -> int:
-        spec, side = self.config.localization, max(image.shape[:2])
-        most = side if spec is None or spec.max_side is None else min(side, spec.max_side)
-        return max(self.config.input.size, int(most) // 2)
+        side: int = max(image.shape[:2])
+        return max(self.config.input.size, min(side, self._spec.max_side or side) // 2)
 
     def _fall_back(self, row: Row, status: str, detail: str) -> Answer:
         """The prior, and a mask of zeros where one is asked for and can be made."""

@@ -47,7 +47,7 @@ class Result:
     @property
     def complete(self) -> bool:
         """Whether nothing is left for ``--resume``."""
-        return self.logits.ended == "complete" == (self.masks or self.logits).ended
+        return {one.ended for one in (self.logits, self.masks) if one} == {"complete"}
 
     def remove_journals(self) -> None:
         """The output is written and complete; nothing is left to continue."""
