@@ -99,7 +99,7 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
 
 def _search(path: Path) -> Iterator[Path]:
     """The path itself, or the pictures in its depth, sorted."""
-    if not path.is_dir():
+    if not _is_folder(path):
         yield path
         return
     found = [
@@ -113,6 +113,13 @@ def _search(path: Path) -> Iterator[Path]:
             "name other files one by one"
         )
     yield from found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, say: its row tells what is wrong with it
+        return False
 
 
 def _run(

@@ -68,7 +68,7 @@ def test_a_folder_gives_a_table(folder: Path, weights: Path) -> None:
 def test_files_that_fail_are_listed_and_the_others_judged(folder: Path, weights: Path) -> None:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing of use")
     done = call(folder / "broken.jpg", "gone.png", folder / "red.png", folder / "red.png",
-                "--weights", weights, cwd=folder)  # fmt: skip
+                "long" * 100, "--weights", weights, cwd=folder)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == ""
     rows = done.stdout.splitlines()
@@ -76,6 +76,8 @@ def test_files_that_fail_are_listed_and_the_others_judged(folder: Path, weights:
     assert rows[2].startswith("    note: undecodable: ")
     assert rows[3].startswith("gone.png")
     assert rows[4].startswith("    note: missing: ")
+    assert rows[6].startswith("longlong")
+    assert rows[7].startswith("    note: missing: ")
     assert [row for row in rows if "synthetic  " in row] == [rows[5]]  # once, though named twice
 
 
