@@ -17,8 +17,9 @@ from PIL import Image, PngImagePlugin
 
 from synthdet import __version__, entry
 from synthdet.command import build_parser, judge, table
+from synthdet.formats.masks import read_mask
 from synthdet.run_report import SCHEMA
-from tests.conftest import write_detector
+from tests.conftest import write_detector, write_localizer
 
 ROOT = Path(__file__).parents[1]
 BAND = {"0.05": [-1.0, 1.0], "0.2": [-0.5, 0.5]}
@@ -114,6 +115,22 @@ def test_a_page_is_made_of_the_same_answers(folder: Path, weights: Path, tmp_pat
     found = {Path(item["name"]).name: item["verdict"] for item in json.loads(items)}
     assert found == {"red.png": "synthetic", "Blue.PNG": "real", "grey, ü.webp": "inconclusive"}
     assert content.count('id="picture-') == 3
+
+
+def test_masks_are_written_and_laid_over_the_pictures(
+    folder: Path, weights: Path, tmp_path: Path
+) -> None:
+    locator = write_localizer(tmp_path / "locator")
+    page, masks = tmp_path / "page.html", tmp_path / "masks"
+    done = call(folder, "--weights", weights, "--weights", locator, "--masks", masks,
+                "--html", page, "--json", tmp_path / "all.json")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {file.name for file in masks.iterdir()} == {"red.npz", "Blue.npz", "grey, ü.npz"}
+    assert read_mask(masks / "red.npz", (40, 40)).min() > 0.9
+    assert page.read_text(encoding="utf-8").count('id="heat-') == 3
+    report = json.loads((tmp_path / "all.json").read_text())
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
+    assert report["masks"]["counts"] == {"ok": 3}
 
 
 def test_provenance_never_moves_the_verdict(folder: Path, weights: Path) -> None:
