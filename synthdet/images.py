@@ -32,7 +32,7 @@ from synthdet.jpeg_tables import ijg_quality
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
 _Pixels = npt.NDArray[np.uint8]
-_Number = TypeVar("_Number", bound=np.number[Any])
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # What Pillow's plugins were seen to raise on damaged files; Pillow documents no list.
 DECODER_ERRORS = (
@@ -235,7 +235,7 @@ def _orientation(image: Image.Image) -> int:
     return next((value for value in _ORIENTATIONS if value == found), 1)
 
 
-def turn_upright(array: npt.NDArray[_Number], orientation: int) -> npt.NDArray[_Number]:
+def turn_upright(array: npt.NDArray[_Scalar], orientation: int) -> npt.NDArray[_Scalar]:
     """HxW or HxWxC as stored -> HxW… or WxH… upright, contiguous.
 
     Args:

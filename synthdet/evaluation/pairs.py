@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError, MaskError
 from synthdet.formats.masks import read_mask
 from synthdet.formats.recodai import read_masks
-from synthdet.images import load_image
+from synthdet.images import LoadedImage, load_image, raster_size, turn_upright
 from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import Map, Mask
 from synthdet.views import Image
@@ -59,22 +58,8 @@ def load_pair(sample: Sample) -> tuple[Image, Mask]:
     Raises:
         ImageError: a file is missing or damaged, sizes differ, or the mask of a forgery is empty.
     """
-    loaded = load_image(sample.image)
-    damage = [note for note in loaded.notes if note.startswith("truncated")]
-    if damage:  # a part without content must not be learned from
-        raise ImageError("undecodable", f"{sample.image}: {damage[0]}")
-    if sample.mask is None:
-        return loaded.pixels, np.zeros(loaded.pixels.shape[:2], bool)
-    mask = _read_mask(sample.mask, loaded.orientation, sample.any_positive)
-    if mask.shape != loaded.pixels.shape[:2]:
-        raise ImageError("undecodable", _misfit(sample, loaded.pixels.shape[:2], mask.shape))
-    if not mask.any():
-        raise ImageError(
-            "undecodable",
-            f"{sample.mask}: nothing is marked, expected some white (half of the full scale or "
-            "more): the reader 'hackathon' takes any positive value",
-        )
-    return loaded.pixels, mask
+    loaded = _load_whole(sample)
+    return loaded.pixels, _upright_mask(sample, loaded)
 
 
 def load_instances(sample: Sample) -> tuple[Image, Masks]:
@@ -86,10 +71,14 @@ def load_instances(sample: Sample) -> tuple[Image, Masks]:
     Raises:
         ImageError: as `load_pair`.
     """
-    image, mask = load_pair(sample)
+    loaded = _load_whole(sample)
+    mask = _upright_mask(sample, loaded)
     if sample.mask is None:
-        return image, np.zeros((0, *image.shape[:2]), bool)
-    return image, _read_channels(sample.mask) if sample.mask.suffix == ".npy" else mask[None]
+        return loaded.pixels, np.zeros((0, *mask.shape), bool)
+    if sample.mask.suffix != ".npy":
+        return loaded.pixels, mask[None]
+    channels = _read_channels(sample.mask)
+    return loaded.pixels, np.stack([turn_upright(one, loaded.orientation) for one in channels])
 
 
 def load_map(sample: Sample, file: Path) -> Map:
@@ -101,18 +90,41 @@ def load_map(sample: Sample, file: Path) -> Map:
     """
     loaded = load_image(sample.image)
     stored = read_mask(file, loaded.stored_size).astype(np.float32)
-    return np.asarray(_turned(Pillow.fromarray(stored), loaded.orientation))
+    return turn_upright(stored, loaded.orientation)
 
 
-def _read_mask(path: Path, orientation: int, any_positive: bool) -> Mask:
+def _load_whole(sample: Sample) -> LoadedImage:
+    """The picture, refused if it is damaged: a part without content must not be learned from."""
+    loaded = load_image(sample.image)
+    damage = [note for note in loaded.notes if note.startswith("truncated")]
+    if damage:
+        raise ImageError("undecodable", f"{sample.image}: {damage[0]}")
+    return loaded
+
+
+def _upright_mask(sample: Sample, loaded: LoadedImage) -> Mask:
+    if sample.mask is None:
+        return np.zeros(loaded.pixels.shape[:2], bool)
+    mask = _read_mask(sample.mask, sample.any_positive)
+    if mask.shape != loaded.stored_size:
+        raise ImageError("undecodable", _misfit(sample, loaded.stored_size, mask.shape))
+    if not mask.any():
+        raise ImageError(
+            "undecodable",
+            f"{sample.mask}: nothing is marked, expected some white (half of the full scale or "
+            "more): the reader 'hackathon' takes any positive value",
+        )
+    return turn_upright(mask, loaded.orientation)
+
+
+def _read_mask(path: Path, any_positive: bool) -> Mask:
     """The brightest channel of any picture against half of its full scale, or against 0."""
     if path.suffix == ".npy":
         return np.asarray(_read_channels(path).any(axis=0), bool)
     try:
         with Pillow.open(path) as file:
             file.load()
-            turned = _turned(file, orientation)
-            plain = turned if turned.mode in ("1", "L", "I;16", "I", "F") else turned.convert("RGB")
+            plain = file if file.mode in ("1", "L", "I;16", "I", "F") else file.convert("RGB")
             values = np.asarray(plain)
     except DECODER_ERRORS as error:
         raise ImageError("undecodable", f"{path}: {error}") from error
@@ -126,12 +138,6 @@ def _read_channels(path: Path) -> Masks:
         return read_masks(path)
     except MaskError as error:
         raise ImageError("undecodable", str(error)) from error
-
-
-def _turned(mask: Pillow.Image, orientation: int) -> Pillow.Image:
-    """As the EXIF orientation of its picture turns the picture."""
-    mask.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(mask)
 
 
 def header_fault(sample: Sample) -> str:
@@ -160,7 +166,7 @@ def _stored_size(path: Path) -> tuple[int, int]:
         with warnings.catch_warnings():  # the size alone unpacks nothing
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as file:
-                return file.height, file.width
+                return raster_size(file)
     except DECODER_ERRORS as error:
         raise ImageError("undecodable", f"{path}: {error}") from error
 

@@ -81,6 +81,30 @@ def test_masks_turn_with_their_picture(tmp_path: Path, orientation: int) -> None
     assert np.array_equal(pixels[..., 0] == 255, mask)
 
 
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_instances_turn_with_their_picture(tmp_path: Path, orientation: int) -> None:
+    stored = np.where(truth()[..., None], 255, 0).repeat(3, axis=2).astype(np.uint8)
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    Pillow.fromarray(stored).save(tmp_path / "image.png", exif=exif)
+    np.save(tmp_path / "mask.npy", np.stack([truth(), ~truth()]).astype(np.uint8))
+    pixels, masks = load_instances(Sample(tmp_path / "image.png", tmp_path / "mask.npy"))
+    assert np.array_equal(pixels[..., 0] == 255, masks[0])
+    assert np.array_equal(masks[1], ~masks[0])
+
+
+def test_a_tiff_lies_as_its_raster(tmp_path: Path) -> None:
+    """Pillow gives the size of a TIFF as it will be once it is turned."""
+    stored = np.where(truth()[..., None], 255, 0).repeat(3, axis=2).astype(np.uint8)
+    Pillow.fromarray(stored).save(tmp_path / "image.tif", tiffinfo={274: 6})
+    as_mode("L", 255).save(tmp_path / "mask.png")
+    sample = Sample(tmp_path / "image.tif", tmp_path / "mask.png")
+    assert header_fault(sample) == ""
+    pixels, mask = load_pair(sample)
+    assert mask.shape == (30, 20)
+    assert np.array_equal(pixels[..., 0] == 255, mask)
+
+
 def test_an_authentic_picture_has_an_empty_mask(image: Path) -> None:
     _, mask = load_pair(Sample(image))
     assert mask.shape == (20, 30)
