@@ -17,11 +17,13 @@ from torch import nn
 
 from synthdet.errors import UsageError
 from training.models.detector import PooledFeatures, TimmDetector
+from training.models.instance_query import InstanceQuery
 from training.schema import Strict, suggest
 
 MODELS: dict[str, Any] = {
     "timm_detector": TimmDetector,
     "pooled_features": PooledFeatures,
+    "instance_query": InstanceQuery,
 }
 
 

@@ -97,7 +97,7 @@ def find_candidates(descriptors: Tensor, count: int, exclude: int) -> Candidates
     similarity = flat.transpose(1, 2) @ flat  # NxPxP, P = hw
     rows, columns = (axis.flatten() for axis in cells(height, width, descriptors))
     near = (rows[:, None] - rows).abs().maximum((columns[:, None] - columns).abs()) <= exclude
-    similarity = similarity.masked_fill(near, -1.0)
+    similarity.masked_fill_(near, -1.0)  # in place: it is the largest thing in memory
     best, places = similarity.topk(count + 1, dim=2)  # NxPx(K+1)
     last = best[..., -1:]
     weight = (best[..., :-1] - last) / (1 - last + _ROUNDING)  # d² = 2 - 2 × similarity
