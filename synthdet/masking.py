@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from synthdet.errors import ImageError, OutputError, UsageError
 from synthdet.images import LoadedImage
+from synthdet.instances import InstanceFinder
 from synthdet.journal import Answer
 from synthdet.localizer import Localizer, Located, Locates
 from synthdet.manifest import Row
@@ -24,7 +25,10 @@ RESOLUTION = "map resolution"  # pictures are reduced to half their side
 MAPS = "maps"  # what is left gets masks of zeros
 
 # Who loads a model that answers "which pixels?".
-LOCATORS: dict[Task, Callable[..., Locates]] = {"localizer": Localizer.load}
+LOCATORS: dict[Task, Callable[..., Locates]] = {
+    "localizer": Localizer.load,
+    "instances": InstanceFinder.load,
+}
 
 _IN_FLIGHT = 2**28  # bytes of decoded pictures that may wait …
 _MOST_AHEAD = 3  # … and how many of them: a picture takes longer to locate in than to decode

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from synthdet.errors import WeightsError
+from synthdet.formats.masks import read_instances, read_mask
 from synthdet.instances import (
     InstanceFinder,
     find_regions,
@@ -18,6 +20,7 @@ from synthdet.instances import (
 )
 from synthdet.weights import LocalizationSpec
 from tests.conftest import write_instances, write_localizer
+from tests.test_main import run
 
 
 def box(top: int, left: int, bottom: int, right: int, inside: float = 0.9) -> np.ndarray:
@@ -158,3 +161,21 @@ def test_weights_that_cut_pictures_up_are_refused(tmp_path: Path) -> None:
     folder = write_instances(tmp_path, spec=LocalizationSpec(whole=False))
     with pytest.raises(WeightsError, match=r"expected localization\.whole to be true"):
         InstanceFinder.load(folder, "cpu")
+
+
+def test_the_entry_writes_maps_regions_and_logits(tmp_path: Path) -> None:
+    Image.fromarray(painted()).save(tmp_path / "copied.png")
+    Image.new("RGB", (50, 30)).save(tmp_path / "black.png")
+    (tmp_path / "in.csv").write_text("filename\ncopied.png\nblack.png\n")
+    weights = write_instances(tmp_path / "weights")
+
+    done = run(tmp_path / "in.csv", tmp_path / "out.csv", "--weights", weights,
+               "--masks", tmp_path / "masks")  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    _, copied, black = (tmp_path / "out.csv").read_text().splitlines()
+    assert float(copied.partition(",")[2]) > 0
+    assert float(black.partition(",")[2]) < 0
+    assert read_instances(tmp_path / "masks" / "copied.instances.npz", (64, 64)).max() == 2
+    assert not read_instances(tmp_path / "masks" / "black.instances.npz", (30, 50)).any()
+    assert (read_mask(tmp_path / "masks" / "copied.npz", (64, 64))[10:22, 10:22] > 0.9).all()
