@@ -82,9 +82,10 @@ def share_text(value: float) -> str:
 
 
 def interval_texts(row: Row, name: str) -> list[str]:
-    """A figure of a row, and its interval."""
-    low, high = (share_text(row[f"{name}_{end}"]) for end in ("low", "high"))
-    return [share_text(row[name]), f"{low}–{high}"]
+    """A figure of a row, and its interval; a dash for each that does not exist."""
+    limits = row[f"{name}_low"], row[f"{name}_high"]
+    interval = "–" if math.isnan(limits[0]) else "–".join(map(share_text, limits))
+    return [share_text(row[name]), interval]
 
 
 @functools.cache

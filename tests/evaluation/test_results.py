@@ -35,8 +35,10 @@ def test_a_table_is_aligned() -> None:
 
 
 def test_texts_of_a_figure() -> None:
-    row = {"auc": 0.5, "auc_low": math.nan, "auc_high": 0.75}
-    assert results.interval_texts(row, "auc") == ["0.500", "––0.750"]
+    row = {"auc": 0.5, "auc_low": 0.25, "auc_high": 0.75}
+    assert results.interval_texts(row, "auc") == ["0.500", "0.250–0.750"]
+    none = dict.fromkeys(row, math.nan)
+    assert results.interval_texts(none, "auc") == ["–", "–"]
 
 
 def test_commit() -> None:
