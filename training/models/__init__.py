@@ -16,6 +16,8 @@ from typing import Any
 from torch import nn
 
 from synthdet.errors import UsageError
+from training.models.attention_unet import AttentionUNet
+from training.models.combined import Combined
 from training.models.detector import PooledFeatures, TimmDetector
 from training.models.instance_query import InstanceQuery
 from training.schema import Strict, suggest
@@ -24,6 +26,8 @@ MODELS: dict[str, Any] = {
     "timm_detector": TimmDetector,
     "pooled_features": PooledFeatures,
     "instance_query": InstanceQuery,
+    "combined": Combined,
+    "attention_unet": AttentionUNet,
 }
 
 
