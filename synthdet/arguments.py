@@ -112,7 +112,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     # fmt: off
     recipe = parser.add_argument_group(
         "training", "Instead of scoring a table, do one step of a recipe, from training to the "
-        "submission of MediaEval's task A. Needs requirements-train.txt.")
+        "submission of MediaEval's task A or B. Needs requirements-train.txt.")
     add = recipe.add_argument
     add("--action", choices=("train", "infer_test", "submit"),
         help="Train the recipe, or judge the pictures of --test_dir with what was trained, or "

@@ -12,6 +12,8 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from synthdet.errors import UsageError, WeightsError
 from synthdet.views import InputSpec
 from training.data.augment import AugmentConfig
+from training.data.forging.recipe import ForgeRecipe
+from training.data.localization import READERS
 from training.models import MODELS, parse_options
 from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
 
@@ -177,10 +179,13 @@ class ExportConfig(Strict):
     Attributes:
         version: of the weights, for a person.
         f1_threshold: also store the F1-best threshold on validation (MediaEval files only).
+        checkpoint: a second name for the file of the last phase's network, where a contest's
+            rules ask for one.
     """
 
     version: str = "1"
     f1_threshold: bool = False
+    checkpoint: str | None = None
 
 
 class RunConfig(Strict):
@@ -191,6 +196,8 @@ class RunConfig(Strict):
         run_name: of the run's folder and files; without it, the recipe's file name.
         output: folder that holds the folders of runs.
         folds: 1 for one model; tasks that know more say so.
+        start: a *_model.pth of the same model whose weights the first phase begins with, to go on
+            from what others have trained.
         smoke: settings that ``--smoke`` puts over these, as ``a.b: value``.
     """
 
@@ -199,6 +206,7 @@ class RunConfig(Strict):
     output: str = "runs"
     seed: int = 0
     folds: Literal[1] = 1
+    start: str | None = None
     model: SerializeAsAny[Strict]
     views: ViewConfig = ViewConfig()
     phases: Annotated[list[PhaseConfig], Field(min_length=1)]
@@ -261,7 +269,92 @@ class DetectorConfig(RunConfig):
         return [f"val_{name}/{key}" for name in self.data.conditions for key in MONITORED]
 
 
-CONFIGS: dict[str, type[RunConfig]] = {"detector": DetectorConfig}
+class PairSetConfig(Strict):
+    """One data set of a localizer.
+
+    Attributes:
+        path: what the reader wants: a folder, or a CSV.
+        reader: how it is laid out, a key of `training.data.localization.READERS`. Samples with a
+            mask are used as they are; those without are photographs, which are forged.
+        weight: share of its draws beside the other sets'.
+        split: instead of what the layout says of its samples, such as ``train``.
+        where: column -> value that a row must have; for the reader ``photographs`` alone.
+    """
+
+    path: str
+    reader: str = "manifest"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    split: str | None = None
+    where: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_reader(self) -> "PairSetConfig":
+        if self.reader not in READERS:
+            raise ValueError(f"unknown reader {self.reader!r}, {suggest(self.reader, READERS)}")
+        return self
+
+
+class PairDataConfig(Strict):
+    """Which forged pictures and photographs are seen, and how often.
+
+    Attributes:
+        sets: the data sets; samples of split ``train`` train, those of ``validation`` judge.
+        validation: names of the splits that judge.
+        validation_samples: how many samples judge, the same ones every time; photographs are
+            forged for it as for training.
+        samples_per_epoch: draws in one epoch; 0 takes the number of training samples.
+        crop: side in pixels of what is learned from; without it, ``views.size``. Smaller crops
+            train faster, and networks of convolutions do not mind.
+        generators: networks of regenerated kinds, as NAME=WEIGHTS; see `training.data.forge`.
+    """
+
+    sets: Annotated[list[PairSetConfig], Field(min_length=1)]
+    validation: Names = ("val",)
+    validation_samples: Positive = 400
+    samples_per_epoch: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=32)] | None = None
+    generators: Names = ()
+
+
+class LocalizerOptimiserConfig(OptimiserConfig):
+    """`OptimiserConfig` with a localizer's figure to choose the best weights by."""
+
+    monitor: str = "val/pixel_auc"
+
+
+class LocalizerConfig(RunConfig):
+    """A run that makes a localizer.
+
+    Attributes:
+        forge: how photographs are forged, and how every sample is recompressed.
+        mask_weight: of the masks' loss beside the pictures', see `training.losses`.
+        whole: the deployed model sees the whole picture, squeezed into one square, instead of
+            overlapping squares at native resolution.
+        max_side: larger pictures are reduced to this long side before the deployed model sees
+            them.
+        submission: what ``infer_test`` prepares: masks and scores for MediaEval's task B, or the
+            one ``submission.csv`` of Aaltoes.
+    """
+
+    task: Literal["localizer"]
+    data: PairDataConfig
+    forge: ForgeRecipe = ForgeRecipe()
+    mask_weight: Annotated[float, Field(gt=0)] = 1.0
+    optimiser: LocalizerOptimiserConfig = LocalizerOptimiserConfig()
+    whole: bool = False
+    max_side: Positive | None = None
+    submission: Literal["mediaeval-b", "aaltoes"] = "mediaeval-b"
+
+    @property
+    def measured(self) -> list[str]:
+        """The figures of `training.mask_evaluation.judge` that may choose."""
+        return [f"val/{name}" for name in ("pixel_auc", "dice", "image_auc")]
+
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    "detector": DetectorConfig,
+    "localizer": LocalizerConfig,
+}
 """The settings of each task; a recipe that names none is a detector's."""
 
 

@@ -11,19 +11,11 @@ Task: {task}. Made by `training/train.py` and `training/export.py` at commit `{c
 
 ## What it takes and gives
 
-uint8 N×H×W×3 RGB in, normalised inside the graph. One picture is {native} crop(s) of {size} px at
-native resolution{reduced}. The answer is `raw / {temperature:.4g} + {bias:+.4g}`; above 0 means
-synthetic, 0 being the threshold of best balanced accuracy on the calibrating half of validation.
+uint8 N×H×W×3 RGB in, normalised inside the graph. {answers}
 
 ## Measured
 
-On the reporting half of the validation pictures, which chose neither threshold nor temperature
-(both halves chose the epoch).
-
-{figures}
-
-Measured by the export on the run's own predictions; the same with intervals, and per source:
-`python scripts/evaluate.py score --data MANIFEST --split val --half report --weights FOLDER`.
+{measured}
 
 Largest difference of ONNX Runtime from PyTorch, {precision}: {largest_difference:.2g}.
 
@@ -31,43 +23,108 @@ Largest difference of ONNX Runtime from PyTorch, {precision}: {largest_differenc
 
 Sources: {sources}. Manifest sha256 `{manifest_sha256}`.
 
-What a detector learns from such sets is their generators, cameras and stores; pictures of other
-origin are judged worse, as the held-out figures of the repository's `results/` show.
+{limits}
 
 ## Licence
 
 For research use only: the licences of the training pictures are mixed, and some are not stated.
 """
-_COLUMNS = ("pictures", "balanced_accuracy", "auc", "ap", "eer", "nll", "ece")
+
+_DETECTOR_MEASURED = """\
+On the reporting half of the validation pictures, which chose neither threshold nor temperature
+(both halves chose the epoch).
+
+{figures}
+
+Measured by the export on the run's own predictions; the same with intervals, and per source:
+`python scripts/evaluate.py score --data MANIFEST --split val --half report --weights FOLDER`."""
+_DETECTOR_LIMITS = """\
+What a detector learns from such sets is their generators, cameras and stores; pictures of other
+origin are judged worse, as the held-out figures of the repository's `results/` show."""
+_DETECTOR_COLUMNS = ("pictures", "balanced_accuracy", "auc", "ap", "eer", "nll", "ece")
+
+_LOCALIZER_MEASURED = """\
+On crops of forgeries that were made of validation photographs, the reporting half: its photographs
+chose neither threshold nor temperature (both halves chose the epoch).
+
+{figures}
+
+`dice` and `pixel_auc` are means over the forged crops; `all_forged_dice` is what marking every
+pixel scores; `empty_authentic` is the share of authentic crops in which nothing is marked;
+`image_auc` is of the pictures' logits. Forgeries made by strangers are harder: figures on those
+are in the repository's `results/`."""
+_LOCALIZER_LIMITS = """\
+Forgeries were made by programs: splices, copy-moves, removals, regenerated and enlarged regions,
+as the recipe says. What leaves other traces, or none, is missed; pictures that were compressed
+hard or reduced after the forgery lose the traces that this model looks for."""
+_LOCALIZER_COLUMNS = (
+    "pictures", "forged", "pixel_auc", "dice", "all_forged_dice", "empty_authentic", "image_auc",
+)  # fmt: skip
 
 
 def model_card(config: WeightsConfig) -> str:
     """A weights folder's description -> its model card in Markdown."""
-    spec, made = config.input, config.provenance
-    reduced = f" and one reduced view (weight {spec.reduced_weight})" if spec.reduced else ""
+    made = config.provenance
+    if config.task == "localizer":
+        answers, limits = _localizer_answers(config), _LOCALIZER_LIMITS
+        measured, columns = _LOCALIZER_MEASURED, _LOCALIZER_COLUMNS
+    else:
+        answers, limits = _detector_answers(config), _DETECTOR_LIMITS
+        measured, columns = _DETECTOR_MEASURED, _DETECTOR_COLUMNS
     return _TEMPLATE.format(
         name=config.name,
         version=config.version,
         task=config.task,
-        native=spec.native,
-        size=spec.size,
-        reduced=reduced,
-        temperature=config.temperature,
-        bias=config.bias,
         commit=made["commit"],
+        answers=answers,
+        measured=measured.format(figures=_table(made["figures"], columns)),
         sources=", ".join(made["sources"]),
         manifest_sha256=made["manifest_sha256"],
+        limits=limits,
         precision=made["precision"],
         largest_difference=made["largest_difference"],
-        figures=_table(made["figures"]),
     )
 
 
-def _table(figures: dict[str, dict[str, Any]]) -> str:
-    head = f"| condition | {' | '.join(_COLUMNS)} |"
-    rule = "|---" * (len(_COLUMNS) + 1) + "|"
+def _detector_answers(config: WeightsConfig) -> str:
+    spec = config.input
+    reduced = f" and one reduced view (weight {spec.reduced_weight})" if spec.reduced else ""
+    return (
+        f"One picture is {spec.native} crop(s) of {spec.size} px at\n"
+        f"native resolution{reduced}. {_logit(config)}"
+    )
+
+
+def _localizer_answers(config: WeightsConfig) -> str:
+    spec = config.localization
+    size = config.input.size
+    seen = f"in overlapping squares of {size} px at native resolution"
+    if spec.whole:
+        seen = f"squeezed into one square of {size} px"
+    limit = f", reduced to {spec.max_side} px a side where it is larger" if spec.max_side else ""
+    source = "classification head" if spec.image_score == "head" else "map"
+    return (
+        f"A picture is seen {seen}{limit}.\n"
+        f"`mask_logit`: a pixel is forged with probability "
+        f"`sigmoid(raw / {spec.mask_temperature:.4g} {spec.mask_bias:+.4g})`,\n"
+        "and 0.5 is the threshold of best mean Dice on the calibrating half of validation.\n"
+        f"The picture's own logit comes from the {source}. {_logit(config)}"
+    )
+
+
+def _logit(config: WeightsConfig) -> str:
+    return (
+        f"The answer is `raw / {config.temperature:.4g} {config.bias:+.4g}`; above 0 means\n"
+        "synthetic, 0 being the threshold of best balanced accuracy on the calibrating half of\n"
+        "validation."
+    )
+
+
+def _table(figures: dict[str, dict[str, Any]], columns: tuple[str, ...]) -> str:
+    head = f"| condition | {' | '.join(columns)} |"
+    rule = "|---" * (len(columns) + 1) + "|"
     rows = [
-        f"| {condition} | {' | '.join(_number(values[name]) for name in _COLUMNS)} |"
+        f"| {condition} | {' | '.join(_number(values[name]) for name in columns)} |"
         for condition, values in figures.items()
     ]
     return "\n".join([head, rule, *rows])

@@ -101,6 +101,8 @@ def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
     task = TASKS[config.task]
     data = task.data(config, fold)
     network = build_model(config.model, data.classes)
+    if config.start:
+        take_weights(network, Path(config.start))
     trained = task.prepare(network, data)
     for phase in config.phases:
         file = folder / f"{config.run_name}_{phase.name}_model.pth"
@@ -111,9 +113,27 @@ def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
         if is_first_device():
             save_network(network, data.classes, config, file)
     if is_first_device():
+        if config.export.checkpoint:
+            save_network(network, data.classes, config, folder / config.export.checkpoint)
         task.judge(trained, data, config, folder)
         phases = [folder / phase.name for phase in config.phases]
         evaluation.plot_loss(phases, folder / "loss.png")
+
+
+def take_weights(network: nn.Module, file: Path) -> None:
+    """Give a network the weights of another run's.
+
+    Raises:
+        UsageError: the file is none of `save_network`, or of another model.
+    """
+    try:
+        network.load_state_dict(load_network(file).network.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"start: {file} holds another model ({reason}): give a file of the same settings under "
+            "'model', or leave it out"
+        ) from error
 
 
 def train_phase(

@@ -1,7 +1,8 @@
-"""A finished training run's test probabilities -> a MediaEval task A submission.
+"""What a finished training run said of the test pictures -> a MediaEval submission.
 
 The run's folder holds ``<run_name>_test_probs.csv`` (``image_id,prob``) and ``metrics.json``, whose
-``f1_threshold`` is the raw logit from which a picture counts as synthetic, chosen on validation.
+``f1_threshold`` is the logit from which a picture counts as synthetic, chosen on validation. A run
+of task B also holds its masks, ``<run_name>_test_masks/<stem>.npz``.
 """
 
 import json
@@ -19,7 +20,7 @@ _HEADER = ["image_id", "prob"]
 
 
 def submit(run_folder: Path, team: str, run: Run, out: Path) -> list[Path]:
-    """Pack what a run said of the test pictures.
+    """Pack what a run said of the test pictures: task B where it wrote masks, else task A.
 
     Args:
         run_folder: named after the run, as ``training/train.py`` writes it.
@@ -39,6 +40,9 @@ def submit(run_folder: Path, team: str, run: Run, out: Path) -> list[Path]:
     rows = [Row(image_id, None) for image_id in ids]
     logits = log_odds(probabilities).tolist()
     threshold = _read_threshold(run_folder / "metrics.json")
+    masks = run_folder / f"{run_folder.name}_test_masks"
+    if masks.is_dir():
+        return pack("mediaeval-b", Predictions(rows, logits, team, run, threshold, masks), out)
     return pack("mediaeval-a", Predictions(rows, logits, team, run, threshold), out)
 
 

@@ -1,11 +1,14 @@
 import csv
 import json
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synthdet.calibration import log_odds
 from synthdet.errors import InputError
+from synthdet.formats.masks import write_mask
 from synthdet.formats.probabilities import submit
 
 
@@ -32,6 +35,21 @@ def test_probabilities_become_a_submission_at_the_threshold_of_the_run(
     ]  # fmt: skip
     assert [float(row["prob"]) for row in rows] == pytest.approx([0.9, 0.4, 0.3])
     assert [float(row["threshold"]) for row in rows] == pytest.approx([0.35] * 3)
+
+
+def test_a_run_with_masks_becomes_a_submission_of_task_b(run_folder: Path, tmp_path: Path) -> None:
+    masks = run_folder / "mine_open_test_masks"
+    masks.mkdir()
+    for name, value in (("a", 0.9), ("b", 0.2), ("c", 0.0)):
+        write_mask(masks / f"{name}.npz", np.full((4, 6), value), (4, 6))
+    files = submit(run_folder, "us", "open", tmp_path)
+    (archive,) = (file for file in files if file.suffix == ".zip")
+    assert archive.name == "us_localization_masks.zip"
+    with zipfile.ZipFile(archive) as stored:
+        assert sorted(stored.namelist()) == ["a.npz", "b.npz", "c.npz", "scores.csv"]
+        scores = list(csv.DictReader(stored.read("scores.csv").decode().splitlines()))
+    assert [row["label"] for row in scores] == ["1", "1", "0"]
+    assert {float(row["loc_threshold"]) for row in scores} == {0.5}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,13 @@ import pytest
 from PIL import Image
 
 from synthdet.errors import UsageError
+from synthdet.formats.masks import read_mask
+from synthdet.formats.probabilities import submit
+from training import actions
 from training.actions import run
-from training.config import save_config
+from training.config import load_config, save_config
 from training.data.listing import list_pictures
+from training.data.made_up import make_up_pairs
 
 
 @pytest.fixture
@@ -46,6 +51,42 @@ def test_train_then_infer(recipe, test_dir, tmp_path):
     elsewhere = f"output={tmp_path / 'elsewhere'}"
     again = run("infer_test", recipe, checkpoint, test_dir, [elsewhere])
     assert again.read_text() == written.read_text()
+
+
+@pytest.mark.parametrize("submission", ["mediaeval-b", "aaltoes"])
+def test_a_localizer_writes_masks_and_what_its_contest_wants(submission, tmp_path):
+    folder = tmp_path / "test"
+    make_up_pairs(tmp_path / "pictures")
+    shutil.copytree(tmp_path / "pictures" / "images", folder)
+    for path in list(folder.iterdir())[3:]:
+        path.unlink()
+    (folder / "broken.png").write_bytes(b"no picture")
+    configs = Path(actions.__file__).parent / "configs"
+    config = load_config(configs / "regions_attention_unet.yaml", [f"output={tmp_path}"], True)
+    recipe = tmp_path / "recipe.yaml"
+    sets = f"data.sets=[{{path: {tmp_path / 'pictures' / 'manifest.csv'}}}]"
+    save_config(config, recipe)
+    settings = [sets, f"submission={submission}", "run_name=tiny"]
+    run_folder = run("train", recipe, settings=settings)
+    written = run("infer_test", recipe, test_dir=folder, settings=settings)
+
+    masks = run_folder / "tiny_test_masks"
+    names = sorted(path.stem for path in folder.iterdir())
+    assert sorted(path.stem for path in masks.iterdir()) == [
+        one for one in names if one != "broken"
+    ]
+    for path in masks.iterdir():
+        assert read_mask(path, (140, 160)).max() > 0
+    if submission == "aaltoes":
+        assert written == run_folder / "submission.csv"
+        table = pd.read_csv(written, keep_default_na=False)
+        assert sorted(table["ImageId"]) == names
+    else:
+        assert written == run_folder / "tiny_test_probs.csv"
+        table = pd.read_csv(written)
+        assert sorted(table["image_id"]) == sorted(path.name for path in folder.iterdir())
+        files = submit(run_folder, "us", "open", tmp_path)
+        assert "us_localization_masks.zip" in [file.name for file in files]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from main import main as score
 from synthdet.detector import Detector
+from synthdet.evaluation.pair_readers import read_pairs
+from synthdet.evaluation.pairs import load_pair
+from synthdet.formats.masks import read_mask
 from synthdet.images import load_image
+from synthdet.localizer import Localizer
+from synthdet.metrics.pixels import pixel_auc
 from training.config import load_config
+from training.data.made_up import make_up_pairs
 from training.export import export_run
 from training.network_file import load_network
 from training.train import main, smoke, train
@@ -37,6 +45,26 @@ def test_smoke(recipe, files, tmp_path):
     picture = next((tmp_path / f"{recipe}_smoke_data" / "val" / "1_fake").iterdir())
     assert detector.score(load_image(picture).pixels) > 0
     assert ("f1" in detector.config.thresholds) == recipe.startswith("mediaeval")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "files"),
+    [
+        ("localizer_compact", ["localizer_compact_smoke_localizer_model.pth"]),
+        ("mediaeval_b", ["mediaeval_b_smoke_head_model.pth"]),
+        ("regions_attention_unet", ["best_attention_unet.pth"]),
+    ],
+)
+def test_smoke_of_localizers(recipe, files, tmp_path):
+    arguments = ["--config", str(CONFIGS / f"{recipe}.yaml"), "--smoke", f"output={tmp_path}"]
+    assert main(arguments) == 0
+    run = tmp_path / f"{recipe}_smoke"
+    for name in files:
+        assert (run / name).stat().st_size > 0
+    localizer = Localizer.load(run / "weights", "cpu")
+    samples = read_pairs(tmp_path / f"{recipe}_smoke_data", "manifest").samples
+    image, mask = load_pair(next(sample for sample in samples if sample.mask))
+    assert pixel_auc(mask, localizer.locate(image).map) > 0.7
 
 
 def test_the_classifier_step_leaves_the_backbone_as_it_was(tmp_path):
@@ -91,3 +119,34 @@ def test_convnext_base_trains_a_step_exports_and_scores(tiny, tmp_path):
     assert all(path.stat().st_size < 50_000_000 for path in out.iterdir())
     picture = load_image(next((tmp_path / "pictures/val/1_fake").iterdir())).pixels
     assert -100 < Detector.load(out, "cpu").score(picture) < 100
+
+
+def test_convnext_base_learns_masks_for_a_step_and_writes_them_through_main(tmp_path):
+    """MediaEval's task B at its full size, but for one step and small pictures."""
+    manifest = make_up_pairs(tmp_path / "pictures")
+    settings = [
+        f"output={tmp_path / 'runs'}",
+        f"data.sets=[{{path: {manifest}}}]",
+        "model.pretrained=false",
+        "data.validation_samples=16",
+        "data.samples_per_epoch=2",
+        "data.crop=64",
+        "views.size=64",
+        "optimiser.ema=0",
+        "phases=[{name: localizer, epochs: 1, lr: 1.0e-5}]",
+        "machine={batch_size: 2, workers: 0, accelerator: cpu, precision: bf16-mixed}",
+    ]
+    run = train(load_config(CONFIGS / "mediaeval_b.yaml", settings))
+    out = tmp_path / "weights"
+    (difference,) = export_run(run, out, tmp_path / "pictures" / "images")
+    assert difference.largest <= 1e-3
+    assert all(path.stat().st_size < 50_000_000 for path in out.iterdir())
+
+    table, masks = tmp_path / "input.csv", tmp_path / "masks"
+    names = ["images/val_0_forged.png", "images/val_1_authentic.png"]
+    table.write_text("\n".join(["filename", *(f"pictures/{name}" for name in names)]))
+    arguments = [str(table), str(tmp_path / "out.csv"), "--weights", str(out)]
+    assert score([*arguments, "--masks", str(masks), "--provider", "cpu", "--quiet"]) == 0
+    for name in names:
+        mask = read_mask(masks / f"{Path(name).stem}.npz", (140, 160))
+        assert mask.dtype == np.float16

@@ -156,6 +156,21 @@ def test_folds_judge_every_training_picture_once(tiny):
     assert len(network_files(folder, config)) == 2
 
 
+def test_a_run_goes_on_from_the_weights_of_another(tiny):
+    first = tiny("run_name=first", "phases.0.epochs=1")
+    train(first)
+    (file,) = network_files(first.folder, first)
+    second = tiny(
+        f"start={file}", "phases=[{name: still, epochs: 1, lr: 1e-12}]", "optimiser.ema=0"
+    )
+    train(second)
+    before, after = weights(first), weights(second)
+    assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
+    other = tiny("run_name=other", f"start={file}", "model.backbone=test_resnet")
+    with pytest.raises(UsageError, match=r"start: .* holds another model"):
+        train(other)
+
+
 def test_early_stopping_ends_a_phase(tiny, drawn, monkeypatch):
     monkeypatch.setattr("training.tasks.detector.judge", lambda *_: {"auc": 0.5})
     train(tiny("phases.0.epochs=9", "optimiser.patience=1"))

@@ -1,6 +1,7 @@
 """A few made-up pictures in the layout of a real data set, for smoke runs and tests."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,34 @@ def make_up(folder: Path, sources: Sequence[str], size: int = 240) -> Path:
     columns = ["path", "label", "source", "generator", "split"]
     pd.DataFrame(rows, columns=columns).to_csv(manifest, index=False)
     return manifest
+
+
+def make_up_pairs(folder: Path, size: int = 160) -> Path:
+    """Write photographs and forgeries with masks, as a data set of `read_manifest`; its manifest.
+
+    Half are blobs under noise; half are the same with a box in which the noise is gone.
+    """
+    rows = []
+    for split, count in _SPLITS.items():
+        for forged, number in product((False, True), range(count)):
+            name = f"{split}_{number}_{'forged' if forged else 'authentic'}.png"
+            image, mask = _picture(0, size, [2, number, count]), np.zeros((size - 20, size), bool)
+            if forged:
+                mask[20 : size // 2, 20 + 2 * number : size // 2 + 2 * number] = True
+                image[mask] = cv2.blur(image, (9, 9))[mask]
+                Pillow.fromarray(mask).save(_in(folder / "masks") / name)
+            Pillow.fromarray(image[: size - 20]).save(_in(folder / "images") / name)
+            mask_path = f"masks/{name}" if forged else ""
+            rows.append((f"images/{name}", mask_path, "made-up", "blur" * forged, split, name))
+    manifest = folder / "manifest.csv"
+    columns = ["image", "mask", "source", "manipulation", "split", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(manifest, index=False)
+    return manifest
+
+
+def _in(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _picture(label: int, size: int, seed: list[int]) -> Image:
