@@ -23,9 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for synthdet
 
 from synthdet.errors import SynthdetError
-from synthdet.evaluation.commands import detection, masks
+from synthdet.evaluation.commands import detection, instances, masks
 
-COMMANDS = (detection, masks)  # modules; each adds its commands to the parser
+COMMANDS = (detection, masks, instances)  # modules; each adds its commands to the parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

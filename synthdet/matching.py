@@ -1,0 +1,406 @@
+"""Copied regions of a picture without a network: keypoints matched with the picture itself.
+
+Keypoints that look alike (`synthdet.keypoints`) vote for transformations that many of them share.
+MAGSAC++ (Barath et al. 2020) fits each one, the picture is laid over itself by it, and where both
+agree pixel by pixel lies the region and its copy. What is natural repetition and what is a copy is
+told by a logistic function of how well they agree.
+
+All constants were set on a few dozen synthesised training pictures (`training/data/copymove.py
+--split train`) and then frozen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import cdist
+from scipy.special import expit
+
+from synthdet.blocks import block_matches
+from synthdet.keypoints import Matches, describe, self_matches
+from synthdet.localizer import Located
+from synthdet.views import Image, resize, resize_map
+
+Mask = npt.NDArray[np.bool_]
+Affine = npt.NDArray[np.float64]  # 2x3, for column vectors (x, y, 1)
+Floats = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8]  # HxW
+
+_LONGEST = 1024  # pixels; larger pictures are reduced
+_ENLARGED, _ENLARGED_TO = 2.0, 640  # small ones are enlarged: at most so many times, so many pixels
+_SHORTEST = 16  # pixels; there is nothing to find in a picture with a shorter side
+_LONGEST_BLOCKS = 320  # pixels; for blocks, larger ones are reduced
+_LEAST, _LEAST_BLOCKS = 4, 6  # matches of a region
+_ROUNDS = 20  # groups of matches that are looked into, the largest first
+_TOLERANCE = 4.0  # pixels by which matches that vote together may differ from each other
+_TOLERANCE_BLOCKS = 3.0  # likewise, between blocks
+_REACH = 32.0  # pixels, of the neighbourhood in which blocks vote together
+_BLOCK = 12  # pixels, of what blocks see
+_SPREAD = 0.12  # and how much more with each pixel of distance between them
+_TURN = 0.5  # share by which their linear parts may differ
+_RESIDUAL = 3.0  # pixels, scale of MAGSAC++
+_MANY = 10  # matches from which six parameters are fitted; below, four
+_SCALES = (0.4, 2.5)  # smallest and largest singular value
+_SHEAR = 1.4  # largest ratio of both
+_APART = 16.0  # pixels between a place and its copy at least
+_WINDOW = 3.2  # pixels, deviation of the Gaussian window within which pixels are compared
+_FLAT = 4.0  # squared grey levels, variance of noise that is no likeness
+_ALIKE = 0.7  # local correlation from which both places show the same
+_FINE = 2.0  # pixels, deviation of the Gaussian that is taken off for the grain
+_ALIKE_AT_ALL = 0.5  # correlation around the matches below which nothing else is looked at
+_OPENED, _CLOSED = 5, 13  # pixels, of the clean-up of a mask
+_HULL = 0.3  # share of the matches' hull that a mask covers at least, or the hull takes its place
+_SMALLEST = 64  # pixels of a mask
+
+_SHARED = 0.3  # of the smaller of two regions, from which they are one
+NOTHING = -8.0  # the logit of a picture in which nothing is alike
+
+WEIGHTS = {
+    "keypoints": {
+        "matches": 2.057, "matched": 0.987, "likeness": 3.157, "grain": 0.249,
+        "residual": -0.907, "area": -0.274, "flat": -4.491, "bias": -9.7,
+    },
+    "blocks": {
+        "matches": 1.606, "matched": 1.631, "likeness": -2.619, "grain": -1.446,
+        "residual": -0.126, "area": -0.679, "flat": -8.675, "bias": -6.2,
+    },
+}  # fmt: skip
+"""A logistic function of the evidence, fitted on 260 duplicates of 40 synthesised pictures; its
+threshold was moved so that none of the authentic ones among them raised an alarm."""
+
+EVIDENCE = ("matches", "matched", "likeness", "grain", "residual", "area", "flat")
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two places of a picture that show the same.
+
+    Attributes:
+        affine: from source to copy, in the pixels of the enlarged picture; which of both is the
+            copy is not known.
+        source, copy: bool hxw, likewise.
+        found_by: a key of `WEIGHTS`.
+        evidence: how well they agree, by the names in `EVIDENCE`.
+    """
+
+    affine: Affine
+    source: Mask
+    copy: Mask
+    found_by: str
+    evidence: dict[str, float]
+
+
+def locate(image: Image) -> Located:
+    """uint8 HxWx3 RGB of any size -> what was copied; each region is a source with its copies.
+
+    Duplicates that share pixels are one region. The map holds the probability of the likeliest
+    duplicate at each pixel, and the logit is that of the likeliest of all.
+    """
+    height, width = image.shape[:2]
+    duplicates = sorted(find_duplicates(image), key=decide, reverse=True)
+    values = np.zeros((height, width), np.float32)
+    regions: list[Mask] = []
+    for duplicate in duplicates:
+        shown = resize_map((duplicate.source | duplicate.copy).astype(np.float32), height, width)
+        mask = np.asarray(shown >= 0.5, bool)
+        np.maximum(values, mask * np.float32(expit(decide(duplicate))), out=values)
+        if decide(duplicate) > 0 and mask.any():
+            regions = _join(regions, mask)
+    labels = np.zeros((height, width), np.uint8)
+    for number, region in enumerate(regions, start=1):
+        labels[region & (labels == 0)] = number
+    logit = max(map(decide, duplicates), default=NOTHING)
+    return Located(values, logit, labels)
+
+
+def decide(duplicate: Duplicate) -> float:
+    """The logit that a duplicate was copied; > 0 means that it was."""
+    weights = WEIGHTS[duplicate.found_by]
+    total = sum(weights[name] * duplicate.evidence[name] for name in EVIDENCE)
+    return float(np.clip(weights["bias"] + total, NOTHING, -NOTHING))
+
+
+def _join(regions: list[Mask], mask: Mask) -> list[Mask]:
+    """Add a region; those that share much with it become one with it."""
+    apart = []
+    for region in regions:
+        shared = np.count_nonzero(region & mask)
+        if shared > _SHARED * min(np.count_nonzero(region), np.count_nonzero(mask)):
+            mask = mask | region
+        else:
+            apart.append(region)
+    return [*apart, mask]
+
+
+def find_duplicates(image: Image) -> list[Duplicate]:
+    """uint8 HxWx3 RGB of any size -> pairs of places, by keypoints first and then by blocks."""
+    longest = max(image.shape[:2])
+    if min(image.shape[:2]) < _SHORTEST:
+        return []
+    scale = min(_LONGEST / longest, max(1.0, min(_ENLARGED, _ENLARGED_TO / longest)))
+    grey = _grey(image, scale)
+    found = _by_keypoints(grey)
+    return found + _by_blocks(_grey(image, min(1.0, _LONGEST_BLOCKS / longest)), grey, found)
+
+
+def _by_keypoints(grey: Grey) -> list[Duplicate]:
+    keypoints = describe(grey)
+    matches = self_matches(keypoints)
+    votes = _mutual_votes(matches)
+    left = np.ones(len(matches), bool)
+    found: list[Duplicate] = []
+    for _ in range(_ROUNDS):
+        chosen = _consensus(votes, left)
+        if chosen.sum() < _LEAST:
+            break
+        left &= ~chosen
+        group = matches.take(chosen)
+        affine, inliers = _fit(group)
+        if affine is not None:
+            left &= ~_explained(matches, affine)
+            found += _compare(grey, affine, group.take(inliers), keypoints.points, "keypoints")
+    return found
+
+
+def _by_blocks(small: Grey, grey: Grey, known: Sequence[Duplicate]) -> list[Duplicate]:
+    """What blocks of the small picture find beyond what is known."""
+    scale = grey.shape[1] / small.shape[1]
+    matches, asked = block_matches(small)
+    matches, asked = matches.scaled(scale), (asked + 0.5) * scale - 0.5
+    votes = _neighbours_that_agree(matches, scale)
+    left = np.ones(len(matches), bool)
+    for duplicate in known:
+        left &= ~_explained(matches, duplicate.affine)
+    found: list[Duplicate] = []
+    for _ in range(_ROUNDS):
+        chosen = _consensus(votes, left)
+        if chosen.sum() < _LEAST_BLOCKS:
+            break
+        group = matches.take(chosen)
+        affine = _shift_to_fit(grey, np.median(group.affine, axis=0), group.start, scale)
+        left &= ~(chosen | _explained(matches, affine))
+        found += _compare(grey, affine, group, asked, "blocks")
+    return found
+
+
+def _grey(image: Image, scale: float) -> Grey:
+    height, width = (max(2, round(side * scale)) for side in image.shape[:2])
+    return np.asarray(cv2.cvtColor(resize(image, height, width), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+# Transformations ----------------------------------------------------------------------------------
+
+
+def _mutual_votes(matches: Matches) -> Mask:
+    """Bool NxN: whether match n would carry match m to about where it goes, and turn it alike."""
+    linear = matches.affine[:, :, :2].astype(np.float32)
+    shift = matches.affine[:, :, 2].astype(np.float32)
+    size = np.linalg.norm(linear, axis=(1, 2))
+    votes = np.zeros((len(matches), len(matches)), bool)
+    for row in range(len(matches)):
+        error = matches.start @ linear[row].T + shift[row] - matches.end
+        reach = np.linalg.norm(matches.start - matches.start[row], axis=1)
+        turned = np.linalg.norm(linear - linear[row], axis=(1, 2))
+        votes[row] = np.linalg.norm(error, axis=1) < _TOLERANCE + _SPREAD * reach
+        votes[row] &= turned < _TURN * np.minimum(size, size[row])
+    return votes
+
+
+def _neighbours_that_agree(matches: Matches, scale: float) -> Mask:
+    """Bool NxN, of blocks: mirrored and turned alike, moved by nearly as much, and neighbours."""
+    linear = matches.affine[:, :, :2].reshape(-1, 4)
+    keys = np.hstack([linear * 1e4, matches.affine[:, :, 2]])
+    alike = cdist(keys, keys, "chebyshev") <= _TOLERANCE_BLOCKS * scale
+    return np.asarray(alike & (cdist(matches.start, matches.start) <= _REACH * scale), bool)
+
+
+def _consensus(votes: Mask, left: Mask) -> Mask:
+    """Bool N: of the matches that are left, the largest group that one of them votes for."""
+    counts = votes[:, left].sum(axis=1) * left
+    return votes[counts.argmax()] & left if len(counts) else left
+
+
+def _fit(matches: Matches) -> tuple[Affine | None, npt.NDArray[np.intp]]:
+    """The transformation of a group -> float64 2x3 and the rows that follow it; None without one.
+
+    Mirrored groups are fitted in a mirrored picture, since a similarity cannot mirror.
+    """
+    rows = np.unique(np.hstack([matches.start, matches.end]).round(), axis=0, return_index=True)[1]
+    start, end = matches.start[rows], matches.end[rows].copy()
+    mirrored = bool(matches.mirrored[0])
+    if mirrored:
+        end[:, 0] *= -1
+    estimate = cv2.estimateAffine2D if len(rows) >= _MANY else cv2.estimateAffinePartial2D
+    method = cv2.USAC_MAGSAC if len(rows) >= _MANY else cv2.RANSAC
+    if len(rows) < _LEAST:
+        return None, rows
+    affine, inliers = estimate(start, end, method=method, ransacReprojThreshold=_RESIDUAL)
+    if affine is None or inliers.sum() < _LEAST:
+        return None, rows
+    if mirrored:
+        affine[0] *= -1
+    largest, smallest = np.linalg.svd(affine[:, :2], compute_uv=False)
+    plausible = smallest >= _SCALES[0] and largest <= min(_SCALES[1], _SHEAR * smallest)
+    return (affine if plausible else None), rows[inliers.ravel() > 0]
+
+
+def _shift_to_fit(grey: Grey, affine: Affine, points: Floats, scale: float) -> Affine:
+    """Shift a transformation of blocks to where the surroundings of their centres agree best."""
+    margin, half = round(_TOLERANCE_BLOCKS * scale), _BLOCK * scale / 2
+    cut, (x, y) = _box_around(points, half, grey.shape)
+    here = np.ascontiguousarray(grey[cut])
+    there = _seen_through(grey, affine, (x - margin, y - margin), here.shape, 2 * margin)
+    fits = np.nan_to_num(cv2.matchTemplate(there, here, cv2.TM_CCOEFF_NORMED))
+    row, column = np.unravel_index(fits.argmax(), fits.shape)
+    better = affine.copy()
+    better[:, 2] += affine[:, :2] @ (np.array([column, row]) - margin)
+    return better
+
+
+def _box_around(
+    points: Floats, margin: float, size: Sequence[int]
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """The part of a picture that holds points (x, y) and a margin, and its corner (x, y)."""
+    x, y = np.floor(points.min(axis=0) - margin).astype(int).clip(0).tolist()
+    right, bottom = np.ceil(points.max(axis=0) + margin).astype(int).tolist()
+    return (slice(y, min(bottom + 1, size[0])), slice(x, min(right + 1, size[1]))), (x, y)
+
+
+def _seen_through(
+    values: npt.NDArray[np.generic],
+    affine: Affine,
+    corner: tuple[int, int] = (0, 0),
+    size: Sequence[int] | None = None,
+    more: int = 0,
+) -> npt.NDArray[np.generic]:
+    """What lies at the other place of each pixel of a box: HxW -> hxw, its border repeated.
+
+    Args:
+        values: HxW.
+        affine: from here to there.
+        corner: (x, y) of the box; the picture's own by default.
+        size: (h, w) of the box; the picture's own by default.
+        more: pixels that the box is wider and higher.
+    """
+    height, width = values.shape if size is None else size
+    moved = affine.copy()
+    moved[:, 2] += affine[:, :2] @ np.asarray(corner, float)
+    return cv2.warpAffine(
+        values,
+        moved,
+        (width + more, height + more),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _explained(matches: Matches, affine: Affine) -> Mask:
+    """Bool N: the matches that say no more than this transformation, in either direction."""
+    forward = _carried(matches.start, affine) - matches.end
+    backward = _carried(matches.end, affine) - matches.start
+    errors = np.linalg.norm(np.stack([forward, backward]), axis=2)
+    return np.asarray(errors.min(axis=0) < 2 * _TOLERANCE, bool)
+
+
+def _carried(points: Floats, affine: Affine) -> npt.NDArray[np.float64]:
+    """Where points (x, y), Nx2, go."""
+    moved: npt.NDArray[np.float64] = points @ affine[:, :2].T + affine[:, 2]
+    return moved
+
+
+# Regions ------------------------------------------------------------------------------------------
+
+
+def _compare(
+    grey: Grey, affine: Affine, matches: Matches, points: Floats, found_by: str
+) -> list[Duplicate]:
+    """Lay the picture over itself -> where both places agree, and how well; none if nowhere.
+
+    Args:
+        grey: uint8 HxW.
+        affine: from the one place to the other.
+        matches: those that follow it.
+        points: float32 Nx2, all places (x, y) that looked for a match.
+        found_by: a key of `WEIGHTS`.
+    """
+    cut, corner = _box_around(matches.start, _WINDOW, grey.shape)
+    part = grey[cut].astype(np.float32)
+    other = _seen_through(grey, affine, corner, part.shape)
+    if _correlation(part, other.astype(np.float32)) < _ALIKE_AT_ALL:
+        return []
+    size = grey.shape[1::-1]
+    here = grey.astype(np.float32)
+    there = np.asarray(_seen_through(here, affine), np.float32)
+    likeness = _local_correlation(here, there)
+    possible = _can_be_source(here.shape, affine)
+    source = _region(likeness, possible, matches)
+    copy = cv2.warpAffine(source.astype(np.float32), affine, size) >= 0.5
+    if min(source.sum(), copy.sum()) < _SMALLEST:
+        return []
+    inside = points.round().astype(int).clip(0, np.array(size) - 1)
+    evidence = {
+        "matches": float(np.log(len(matches))),
+        "matched": len(matches) / max(1.0, float(source[inside[:, 1], inside[:, 0]].sum())),
+        "likeness": float(np.median(likeness[source])),
+        "grain": _correlation(_fine(here)[source], _fine(there)[source]),
+        "residual": float(np.median(np.linalg.norm(
+            _carried(matches.start, affine) - matches.end, axis=1))),
+        "area": float(np.log(source.mean() + copy.mean())),
+        "flat": float((_local_variance(here)[source] < _FLAT).mean()),
+    }  # fmt: skip
+    return [Duplicate(affine, source, copy, found_by, evidence)]
+
+
+def _region(likeness: Floats, possible: Mask, matches: Matches) -> Mask:
+    """The parts of agreement that hold matches, or the hull of the matches; holes filled."""
+    alike = (possible & (likeness > _ALIKE)).astype(np.uint8)
+    alike = cv2.morphologyEx(alike, cv2.MORPH_OPEN, np.ones((_OPENED, _OPENED), np.uint8))
+    alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, np.ones((_CLOSED, _CLOSED), np.uint8))
+    _, parts = cv2.connectedComponents(alike)
+    places = matches.start.round().astype(np.int32)
+    columns, rows = places.T.clip(0, np.array(alike.shape[::-1])[:, None] - 1)
+    numbers = parts[rows, columns]
+    chosen = np.isin(parts, numbers[numbers > 0]).astype(np.uint8)
+    outlines, _ = cv2.findContours(chosen, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(chosen, outlines, -1, 1, cv2.FILLED)
+    hull = np.zeros_like(chosen)
+    cv2.fillConvexPoly(hull, cv2.convexHull(places), 1)
+    region = chosen if chosen.sum() >= _HULL * hull.sum() else hull
+    return (region > 0) & possible
+
+
+def _can_be_source(size: tuple[int, int], affine: Affine) -> Mask:
+    """Where a pixel goes to another place within the picture."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    to_x, to_y = (row[0] * x + row[1] * y + row[2] for row in affine.astype(np.float32))
+    within = (to_x >= 0) & (to_y >= 0) & (to_x < size[1]) & (to_y < size[0])
+    return np.asarray(within & (np.hypot(to_x - x, to_y - y) > _APART), bool)
+
+
+def _local_correlation(one: Floats, other: Floats) -> Floats:
+    """Zero-mean normalised cross-correlation within a window, -1 to 1; about 0 where flat."""
+    both = _mean(one * other) - _mean(one) * _mean(other)
+    spread = (_local_variance(one) + _FLAT) * (_local_variance(other) + _FLAT)
+    return np.asarray(both / np.sqrt(spread), np.float32)
+
+
+def _local_variance(values: Floats) -> Floats:
+    return np.maximum(_mean(values * values) - _mean(values) ** 2, 0)
+
+
+def _mean(values: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), _WINDOW), np.float32)
+
+
+def _fine(values: Floats) -> Floats:
+    """Structures of a few pixels: what similar things do not have in common, but copies do."""
+    return np.asarray(values - cv2.GaussianBlur(values, (0, 0), _FINE), np.float32)
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    """Of two lists of numbers, -1 to 1; 0 where one of them is constant."""
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((one * one).sum() * (other * other).sum()))
+    return float((one * other).sum()) / scale if scale else 0.0
