@@ -79,7 +79,7 @@ class Matches:
 
 def describe(grey: npt.NDArray[np.uint8]) -> Keypoints:
     """Find keypoints: uint8 HxW of at least 2x2 -> the strongest ones, perhaps none."""
-    sift = cv2.SIFT_create(
+    sift = cv2.SIFT.create(
         _MOST, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE, enable_precise_upscale=True
     )
     found, histograms = sift.detectAndCompute(grey, None)

@@ -11,6 +11,7 @@ All constants were set on a few dozen synthesised training pictures (`training/d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -269,12 +270,12 @@ def _box_around(
 
 
 def _seen_through(
-    values: npt.NDArray[np.generic],
+    values: npt.NDArray[Any],
     affine: Affine,
     corner: tuple[int, int] = (0, 0),
     size: Sequence[int] | None = None,
     more: int = 0,
-) -> npt.NDArray[np.generic]:
+) -> npt.NDArray[Any]:
     """What lies at the other place of each pixel of a box: HxW -> hxw, its border repeated.
 
     Args:
