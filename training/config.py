@@ -16,8 +16,10 @@ from training.data.forging.recipe import ForgeRecipe
 from training.data.localization import READERS
 from training.models import MODELS, parse_options
 from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
+from training.set_losses import Matching, Weights
 
 Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
 Condition = Literal["native", "organisers"]
 Level = Literal["label", "set", "family", "source"]
 MONITORED = ("auc", "balanced_accuracy")  # figures of which more is better
@@ -351,9 +353,71 @@ class LocalizerConfig(RunConfig):
         return [f"val/{name}" for name in ("pixel_auc", "dice", "image_auc")]
 
 
+class InstanceDataConfig(Strict):
+    """Which pictures with copied regions are seen, and how often.
+
+    Attributes:
+        sets: the data sets; samples of split ``train`` alone are used.
+        held_out: share of the groups (photographs, figures) that judge and calibrate; none of
+            their samples is learned from.
+        validation_samples: most samples that judge, the same ones every time.
+        samples_per_epoch: draws in one epoch; 0 takes the number of training samples.
+    """
+
+    sets: Annotated[list[PairSetConfig], Field(min_length=1)]
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation_samples: Positive = 400
+    samples_per_epoch: Annotated[int, Field(ge=0)] = 0
+
+
+class SetLossConfig(Strict):
+    """The loss of queries and regions, see `training.set_losses`.
+
+    Attributes:
+        matching: ``hungarian``, or ``fixed`` for comparison.
+        auxiliary: every layer of the decoder is judged, not the last alone.
+        points: on which masks are compared.
+        classes, bce, dice, none: see `training.set_losses.Weights`.
+    """
+
+    matching: Matching = "hungarian"
+    auxiliary: bool = True
+    points: Positive = 1024
+    classes: Weight = Weights.classes
+    bce: Weight = Weights.bce
+    dice: Weight = Weights.dice
+    none: Weight = Weights.none
+
+    @property
+    def weights(self) -> Weights:
+        """Of the parts of the loss."""
+        return Weights(self.classes, self.bce, self.dice, self.none)
+
+
+class InstancesOptimiserConfig(OptimiserConfig):
+    """`OptimiserConfig` with a figure of regions to choose the best weights by."""
+
+    monitor: str = "val/dice"
+
+
+class InstancesConfig(RunConfig):
+    """A run that makes a network of copied regions."""
+
+    task: Literal["instances"]
+    data: InstanceDataConfig
+    loss: SetLossConfig = SetLossConfig()
+    optimiser: InstancesOptimiserConfig = InstancesOptimiserConfig()
+
+    @property
+    def measured(self) -> list[str]:
+        """The figures of `training.tasks.instances.figures`."""
+        return [f"val/{name}" for name in ("dice", "of1", "image_auc")]
+
+
 CONFIGS: dict[str, type[RunConfig]] = {
     "detector": DetectorConfig,
     "localizer": LocalizerConfig,
+    "instances": InstancesConfig,
 }
 """The settings of each task; a recipe that names none is a detector's."""
 

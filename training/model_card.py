@@ -61,11 +61,29 @@ _LOCALIZER_COLUMNS = (
     "pictures", "forged", "pixel_auc", "dice", "all_forged_dice", "empty_authentic", "image_auc",
 )  # fmt: skip
 
+_INSTANCES_MEASURED = """\
+On copy-moves that were made by a program, of photographs and drawn figures that the network never
+saw: the reporting half, whose photographs chose no threshold (both halves chose the epoch).
+
+{figures}
+
+`dice` is a mean over the forged pictures; `found` and `false_alarms` are the shares of forged and
+of authentic pictures in which a region is found. Copy-moves made by strangers are harder: figures
+on those are in the repository's `results/`."""
+_INSTANCES_LIMITS = """\
+What is found is what occurs twice within one picture. Regions of fewer than some 16 pixels of the
+squeezed picture, flat ones, and copies that were much retouched are missed; a source is not told
+from its copy; pictures that repeat themselves exactly, as charts and patterns do, raise alarms."""
+_INSTANCES_COLUMNS = ("pictures", "forged", "dice", "image_auc", "found", "false_alarms")
+
 
 def model_card(config: WeightsConfig) -> str:
     """A weights folder's description -> its model card in Markdown."""
     made = config.provenance
-    if config.task == "localizer":
+    if config.task == "instances":
+        answers, limits = _instances_answers(config), _INSTANCES_LIMITS
+        measured, columns = _INSTANCES_MEASURED, _INSTANCES_COLUMNS
+    elif config.task == "localizer":
         answers, limits = _localizer_answers(config), _LOCALIZER_LIMITS
         measured, columns = _LOCALIZER_MEASURED, _LOCALIZER_COLUMNS
     else:
@@ -110,6 +128,17 @@ def _localizer_answers(config: WeightsConfig) -> str:
         "and 0.5 is the threshold of best mean Dice on the calibrating half of validation.\n"
         f"The picture's own logit comes from the {source}. {_logit(config)}"
     )
+
+
+def _instances_answers(config: WeightsConfig) -> str:
+    return f"""\
+A picture is squeezed into
+one square of {config.input.size} px. Each query answers with `class_logit`, > 0 for a region that
+was copied, and `mask_logit` at a quarter of the size; `synthdet/instances.py` makes regions, a map
+and the picture's logit of them. A region, and with it the picture, counts as copied where the
+log-odds of its score, `raw / {config.temperature:.4g} {config.bias:+.4g}`, are above 0: the
+threshold of best balanced accuracy on the calibrating half of the held-out pictures, or a stricter
+one where that would raise more than a few false alarms."""
 
 
 def _logit(config: WeightsConfig) -> str:

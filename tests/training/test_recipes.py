@@ -12,6 +12,7 @@ from synthdet.evaluation.pair_readers import read_pairs
 from synthdet.evaluation.pairs import load_pair
 from synthdet.formats.masks import read_mask
 from synthdet.images import load_image
+from synthdet.instances import InstanceFinder
 from synthdet.localizer import Localizer
 from synthdet.metrics.pixels import pixel_auc
 from training.config import load_config
@@ -65,6 +66,19 @@ def test_smoke_of_localizers(recipe, files, tmp_path):
     samples = read_pairs(tmp_path / f"{recipe}_smoke_data", "manifest").samples
     image, mask = load_pair(next(sample for sample in samples if sample.mask))
     assert pixel_auc(mask, localizer.locate(image).map) > 0.7
+
+
+def test_smoke_of_copied_regions(tmp_path):
+    recipe = CONFIGS / "copymove_instances.yaml"
+    assert main(["--config", str(recipe), "--smoke", f"output={tmp_path}"]) == 0
+    run = tmp_path / "copymove_instances_smoke"
+    assert (run / "cmfd_epoch_2.pth").stat().st_size > 0
+    finder = InstanceFinder.load(run / "weights", "cpu")
+    samples = read_pairs(tmp_path / "copymove_instances_smoke_data", "manifest").samples
+    image, mask = load_pair(next(sample for sample in samples if sample.mask))
+    found = finder.locate(image)
+    assert found.logit > 0
+    assert pixel_auc(mask, found.map) > 0.7
 
 
 def test_the_classifier_step_leaves_the_backbone_as_it_was(tmp_path):

@@ -52,13 +52,8 @@ class LocalizerData(L.LightningDataModule):
         self.judged = draw_evenly(judge, config)
 
     def digest(self) -> str:
-        """sha256 over the names and splits of all samples: what was trained on, in one word."""
-        lines = sorted(
-            f"{sample.image.name},{sample.source},{sample.manipulation},{split},{sample.group}"
-            for table in (self.train, self.judge)
-            for sample, split in zip(table["sample"], table["split"], strict=True)
-        )
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        """What was trained on and judged with, in one word; see `samples_digest`."""
+        return samples_digest(self.train, self.judge)
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of uint8 BxSxSx3, bool BxSxS and labels B; its place is in every checkpoint."""
@@ -120,6 +115,16 @@ def read_samples(data: PairDataConfig) -> pd.DataFrame:
         for sample in _read(one).samples
     ]
     return pd.DataFrame(rows, columns=["sample", "path", "set", "split", "group"])
+
+
+def samples_digest(*tables: pd.DataFrame) -> str:
+    """sha256 over the names and splits of all samples of tables of `read_samples`."""
+    lines = sorted(
+        f"{sample.image.name},{sample.source},{sample.manipulation},{split},{sample.group}"
+        for table in tables
+        for sample, split in zip(table["sample"], table["split"], strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def set_shares(table: pd.DataFrame, data: PairDataConfig) -> np.ndarray:

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from synthdet.views import Image
 
+_PAIR_COLUMNS = ["image", "mask", "source", "manipulation", "split", "group"]
 _SPLITS = {"train": 8, "val": 16}  # pictures of each class
 
 
@@ -55,8 +56,30 @@ def make_up_pairs(folder: Path, size: int = 160) -> Path:
             mask_path = f"masks/{name}" if forged else ""
             rows.append((f"images/{name}", mask_path, "made-up", "blur" * forged, split, name))
     manifest = folder / "manifest.csv"
-    columns = ["image", "mask", "source", "manipulation", "split", "group"]
-    pd.DataFrame(rows, columns=columns).to_csv(manifest, index=False)
+    pd.DataFrame(rows, columns=_PAIR_COLUMNS).to_csv(manifest, index=False)
+    return manifest
+
+
+def make_up_copies(folder: Path, size: int, count: int = 40) -> Path:
+    """Write pictures of which two thirds hold a copied square, as `make_up_pairs` does.
+
+    The squares are bright, so that a tiny network finds them after a few steps.
+    """
+    rows = []
+    for number in range(count):
+        image, mask = _picture(0, size, [3, number, count]), ""
+        image = np.resize(image, (size, size, 3))
+        side, name = size // 4, f"{number}.png"
+        if number % 3:
+            image[-side:, -side:] = image[:side, :side] = image[:side, :side] // 2 + 128
+            regions = np.zeros((1, size, size), np.uint8)
+            regions[0, :side, :side] = regions[0, -side:, -side:] = 1
+            mask = f"masks/{number}.npy"
+            np.save(_in(folder / "masks") / f"{number}.npy", regions)
+        Pillow.fromarray(image).save(_in(folder / "images") / name)
+        rows.append((f"images/{name}", mask, "made-up", "copy-move" if mask else "", "train", name))
+    manifest = folder / "manifest.csv"
+    pd.DataFrame(rows, columns=_PAIR_COLUMNS).to_csv(manifest, index=False)
     return manifest
 
 

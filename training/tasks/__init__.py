@@ -3,10 +3,11 @@
 A new task is a class in `training.config.CONFIGS`, a file beside this one and a line in the dict.
 """
 
-from training.tasks import detector, localizer
+from training.tasks import detector, instances, localizer
 from training.tasks.base import Task
 
 TASKS: dict[str, Task] = {
     "detector": detector.TASK,
     "localizer": localizer.TASK,
+    "instances": instances.TASK,
 }
