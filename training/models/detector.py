@@ -18,17 +18,17 @@ from training.schema import Share
 
 _LEAST_VARIANCE = 1e-4  # of a feature map, so that a constant one has a finite logarithm
 _LIMIT = 6.0  # standard deviations
+_SPREAD_MOMENTUM = 0.1  # of the heads' spread, which moves while they learn
 _MOMENTUM = 0.02  # of feature statistics under a backbone that moves: some 50 batches
 
 
 def synthetic_logit(scores: Tensor) -> Tensor:
-    """Scores NxK, class 0 being "real" -> logit N of "any of the others": > 0 means synthetic.
+    """Scores NxK…, class 0 being "real" -> logits N… of "any of the others": > 0 means synthetic.
 
     With two classes this is their difference, the logistic regression; with more, the softmax
-    probability that the class is not "real", as a logit. Of scores NxKxB, the mean over B heads.
+    probability that the class is not "real", as a logit.
     """
-    logits = torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
-    return logits if logits.ndim == 1 else logits.mean(dim=1)
+    return torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
 
 
 class Detector(nn.Module):
@@ -57,8 +57,13 @@ class Detector(nn.Module):
         return self.scores(self.features(images))
 
     def deployed(self, images: Tensor) -> tuple[Tensor]:
-        """uint8 NxHxWx3 RGB -> (logit float32 N,), the mean of the heads' where there are more."""
-        return (synthetic_logit(self(images).float()),)
+        """uint8 NxHxWx3 RGB -> (logit float32 N,)."""
+        return (self.logit(self(images)),)
+
+    def logit(self, scores: Tensor) -> Tensor:
+        """What `forward` gives -> one logit a picture, float32 N; > 0 means synthetic."""
+        logits = synthetic_logit(scores.float())
+        return self.head.combine(logits) if isinstance(self.head, HeadsApart) else logits
 
 
 class TimmDetector(Detector):
@@ -99,7 +104,7 @@ class HeadOnly(nn.Module):
 
     def deployed(self, features: Tensor) -> tuple[Tensor]:
         """What the network's `features` gave -> (logit float32 N,)."""
-        return (synthetic_logit(self(features).float()),)
+        return (self.network.logit(self(features)),)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """Those of the network."""
@@ -227,21 +232,31 @@ def pool(feature_map: Tensor) -> Tensor:
 
 
 class HeadsApart(nn.Module):
-    """Heads that each look at a part of the features, learn by themselves and are averaged.
+    """Heads that each look at a part of the features, learn by themselves and vote.
 
     A single head leans on what tells the training pictures apart most easily, often content, and
-    hardly learns the rest. Apart, the weaker evidence has a say where the stronger one misleads.
+    hardly learns the rest. Apart, and with each vote in units of its own spread, the weaker
+    evidence has a say where the stronger one misleads.
     """
 
     def __init__(self, heads: list[nn.Module], parts: list[slice]) -> None:
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.parts = parts
+        self.spread = nn.BatchNorm1d(len(heads), affine=False, momentum=_SPREAD_MOMENTUM)
 
     def forward(self, features: Tensor) -> Tensor:
         """NxC -> scores NxKxB, one head after another."""
         heads = zip(self.heads, self.parts, strict=True)
-        return torch.stack([head(features[:, part]) for head, part in heads], dim=2)
+        scores = torch.stack([head(features[:, part]) for head, part in heads], dim=2)
+        if self.training:
+            self.spread(synthetic_logit(scores.detach().float()))  # keeps count
+        return scores
+
+    def combine(self, logits: Tensor) -> Tensor:
+        """Logits NxB -> N: the mean of the heads' logits, each over its standard deviation."""
+        spread = (self.spread.running_var + self.spread.eps).sqrt()
+        return (logits / spread).mean(dim=1)
 
 
 def _head(width: int, options: "PooledFeatures.Options", classes: int) -> nn.Module:
