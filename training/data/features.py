@@ -32,7 +32,7 @@ from training.data.dataset import CONDITIONS, JudgingBatch, random_view
 from training.data.loading import worker_settings
 from training.data.sampling import Draw
 
-_OF_THE_HEAD = {"hidden", "heads_apart", "dropout", "pretrained"}  # settings; of no effect here
+_OF_THE_HEAD = {"hidden", "dropout", "pretrained"}  # settings; of no effect here
 _READ_AHEAD = 8  # pictures in one batch of a worker's answers
 
 

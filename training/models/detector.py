@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from training.models.backbone import (
@@ -18,12 +18,11 @@ from training.schema import Share
 
 _LEAST_VARIANCE = 1e-4  # of a feature map, so that a constant one has a finite logarithm
 _LIMIT = 6.0  # standard deviations
-_SPREAD_MOMENTUM = 0.1  # of the heads' spread, which moves while they learn
 _MOMENTUM = 0.02  # of feature statistics under a backbone that moves: some 50 batches
 
 
 def synthetic_logit(scores: Tensor) -> Tensor:
-    """Scores NxK…, class 0 being "real" -> logits N… of "any of the others": > 0 means synthetic.
+    """Scores NxK, class 0 being "real" -> logit N of "any of the others": > 0 means synthetic.
 
     With two classes this is their difference, the logistic regression; with more, the softmax
     probability that the class is not "real", as a logit.
@@ -48,22 +47,17 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def scores(self, features: Tensor) -> Tensor:
-        """What `features` gives -> class scores as of `forward`."""
+        """What `features` gives -> class scores NxK."""
         scores: Tensor = self.head(features)
         return scores
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 NxHxWx3 RGB -> class scores NxK, or NxKxB of B heads that are trained apart."""
+        """uint8 NxHxWx3 RGB -> class scores NxK."""
         return self.scores(self.features(images))
 
     def deployed(self, images: Tensor) -> tuple[Tensor]:
         """uint8 NxHxWx3 RGB -> (logit float32 N,)."""
-        return (self.logit(self(images)),)
-
-    def logit(self, scores: Tensor) -> Tensor:
-        """What `forward` gives -> one logit a picture, float32 N; > 0 means synthetic."""
-        logits = synthetic_logit(scores.float())
-        return self.head.combine(logits) if isinstance(self.head, HeadsApart) else logits
+        return (synthetic_logit(self(images).float()),)
 
 
 class TimmDetector(Detector):
@@ -104,7 +98,7 @@ class HeadOnly(nn.Module):
 
     def deployed(self, features: Tensor) -> tuple[Tensor]:
         """What the network's `features` gave -> (logit float32 N,)."""
-        return (self.network.logit(self(features)),)
+        return (synthetic_logit(self(features).float()),)
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """Those of the network."""
@@ -130,8 +124,6 @@ class PooledFeatures(Detector):
                 feature map with them.
             co_occurrences: also look at co-occurrences of residuals, of a frozen backbone alone.
             hidden: width of the head's layer, 0 for none.
-            heads_apart: a head for each kind of evidence, and one for both, instead of the last
-                alone; see `HeadsApart`. Needs ``co_occurrences``.
             dropout: acts on the standardised features.
             frozen: the backbone stays as it came; otherwise the phases say what is trained.
         """
@@ -140,15 +132,8 @@ class PooledFeatures(Detector):
         stages: Annotated[int, Field(ge=0)] = 0
         co_occurrences: bool = False
         hidden: Annotated[int, Field(ge=0)] = 0
-        heads_apart: bool = False
         dropout: Share = 0.0
         frozen: bool = True
-
-        @model_validator(mode="after")
-        def _has_evidence_of_two_kinds(self) -> Self:
-            if self.heads_apart and not self.co_occurrences:
-                raise ValueError("heads_apart needs two kinds of evidence: set co_occurrences=true")
-            return self
 
     def __init__(self, options: Options, classes: list[str]) -> None:
         super().__init__()
@@ -164,12 +149,7 @@ class PooledFeatures(Detector):
         # suits features that do not move. Without affine parameters the layer only standardises.
         momentum = None if self.frozen else _MOMENTUM
         self.standardise = nn.BatchNorm1d(width, affine=False, momentum=momentum)
-        parts = [slice(0, width)]
-        if options.heads_apart:
-            pooled = width - CoOccurrences().width
-            parts += [slice(0, pooled), slice(pooled, width)]
-        heads = [_head(len(range(width)[part]), options, len(classes)) for part in parts]
-        self.head = heads[0] if len(heads) == 1 else HeadsApart(heads, parts)
+        self.head = _head(width, options, len(classes))
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> mean and log deviation of each channel, then co-occurrences."""
@@ -180,7 +160,7 @@ class PooledFeatures(Detector):
             return torch.cat(parts, dim=1)
 
     def scores(self, features: Tensor) -> Tensor:
-        """What `features` gives -> class scores; outliers count no more than `_LIMIT`."""
+        """What `features` gives -> class scores NxK; outliers count no more than `_LIMIT`."""
         scores: Tensor = self.head(self.standardise(features).clamp(-_LIMIT, _LIMIT))
         return scores
 
@@ -229,34 +209,6 @@ def pool(feature_map: Tensor) -> Tensor:
     flat = feature_map.float().flatten(2)  # float32: sums over a large picture overflow in fp16
     variance = flat.var(dim=2, correction=0)
     return torch.cat([flat.mean(dim=2), 0.5 * (variance + _LEAST_VARIANCE).log()], dim=1)
-
-
-class HeadsApart(nn.Module):
-    """Heads that each look at a part of the features, learn by themselves and vote.
-
-    A single head leans on what tells the training pictures apart most easily, often content, and
-    hardly learns the rest. Apart, and with each vote in units of its own spread, the weaker
-    evidence has a say where the stronger one misleads.
-    """
-
-    def __init__(self, heads: list[nn.Module], parts: list[slice]) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(heads)
-        self.parts = parts
-        self.spread = nn.BatchNorm1d(len(heads), affine=False, momentum=_SPREAD_MOMENTUM)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """NxC -> scores NxKxB, one head after another."""
-        heads = zip(self.heads, self.parts, strict=True)
-        scores = torch.stack([head(features[:, part]) for head, part in heads], dim=2)
-        if self.training:
-            self.spread(synthetic_logit(scores.detach().float()))  # keeps count
-        return scores
-
-    def combine(self, logits: Tensor) -> Tensor:
-        """Logits NxB -> N: the mean of the heads' logits, each over its standard deviation."""
-        spread = (self.spread.running_var + self.spread.eps).sqrt()
-        return (logits / spread).mean(dim=1)
 
 
 def _head(width: int, options: "PooledFeatures.Options", classes: int) -> nn.Module:

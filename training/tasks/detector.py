@@ -37,11 +37,8 @@ class DetectorModule(TrainingModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """uint8 BxSxSx3, or stored features BxC, and class indices B -> the loss."""
         images, classes = batch
-        scores = self.network(images)
-        if scores.ndim == 3:  # heads that are trained apart
-            classes = classes[:, None].expand(-1, scores.shape[2])
         smoothing = self.config.optimiser.label_smoothing
-        loss = F.cross_entropy(scores, classes, label_smoothing=smoothing)
+        loss = F.cross_entropy(self.network(images), classes, label_smoothing=smoothing)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 

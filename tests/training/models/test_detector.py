@@ -29,10 +29,6 @@ class TestEarlyFeaturesAndCoOccurrences(ModelContract):
     options: ClassVar = {**POOLED, "stages": 2, "co_occurrences": True, "hidden": 8}
 
 
-class TestHeadsApart(ModelContract):
-    options: ClassVar = {**TestEarlyFeaturesAndCoOccurrences.options, "heads_apart": True}
-
-
 class TestPooledFeaturesThatMove(ModelContract):
     options: ClassVar = {**POOLED, "frozen": False}
     classes: ClassVar = ["real", "fake"]
@@ -85,38 +81,6 @@ def test_a_pooled_backbone_never_moves_and_its_statistics_are_standardised():
     assert standardised.mean(dim=0).abs().max() < 1e-3
     network.eval()  # statistics are the plain average over what was seen: that very batch
     assert network.standardise(features).mean(dim=0).abs().max() < 0.1
-
-
-def test_heads_apart_look_at_their_own_evidence_and_vote():
-    torch.manual_seed(0)
-    network = build_model(parse_options(TestHeadsApart.options), ["real", "fake"]).eval()
-    features = network.features(torch.from_numpy(pictures(2)))
-    scores = network.scores(features)
-    assert scores.shape == (2, 2, 3)
-    counts = network.co_occurrences.width
-    other = torch.cat([features[:, :-counts] + 1, features[:, -counts:]], dim=1)
-    moved = (network.scores(other) - scores).abs().amax(dim=(0, 1)) > 0
-    assert moved.tolist() == [True, True, False]  # all of it, the stages', the co-occurrences'
-    network.head.spread.running_var[:] = torch.tensor([1.0, 4.0, 0.25])
-    (logits,) = network.deployed(torch.from_numpy(pictures(2)))
-    votes = (scores[:, 1] - scores[:, 0]) / torch.tensor([1.0, 2.0, 0.5])
-    assert torch.allclose(logits, votes.mean(dim=1), atol=1e-4)
-
-
-def test_the_spread_of_each_head_is_learned():
-    torch.manual_seed(0)
-    network = build_model(parse_options(TestHeadsApart.options), ["real", "fake"]).train()
-    with torch.no_grad():
-        network.head.heads[2][-1].weight.mul_(100)
-        for _ in range(60):
-            network(torch.from_numpy(pictures(8)))
-    first, _, last = network.head.spread.running_var.tolist()
-    assert last > 100 * first
-
-
-def test_heads_apart_need_two_kinds_of_evidence():
-    with pytest.raises(ValueError, match="co_occurrences=true"):
-        parse_options({**POOLED, "heads_apart": True})
 
 
 def test_a_pooled_backbone_that_moves_keeps_its_norms():
