@@ -52,6 +52,10 @@ class MaskFolder:
         """The file of a row's mask; None where none is asked for, or the row names no file."""
         return self._path(self._masks, row, ".npz")
 
+    def overlay(self, row: Row) -> Path | None:
+        """The file of a row's overlay; None as for `mask`."""
+        return self._path(self._overlays, row, ".jpg")
+
     def write(self, row: Row, loaded: LoadedImage, found: Located) -> None:
         """Write all that is asked for; `OutputError` where that is impossible."""
         self._write_overlay(row, loaded, found)
@@ -78,7 +82,7 @@ class MaskFolder:
 
     def clear(self, row: Row) -> None:
         """Remove what an earlier run has left: what lies there afterwards is this run's."""
-        mask, overlay = self.mask(row), self._path(self._overlays, row, ".jpg")
+        mask, overlay = self.mask(row), self.overlay(row)
         for path in filter(None, (mask, mask and _instances_beside(mask), overlay)):
             try:
                 path.unlink(missing_ok=True)
@@ -92,7 +96,7 @@ class MaskFolder:
             return
         images = {os.path.realpath(row.path) for row in rows if row.path is not None}
         for row in rows:
-            overlay = self._path(self._overlays, row, ".jpg")
+            overlay = self.overlay(row)
             if overlay is not None and os.path.realpath(overlay) in images:
                 raise UsageError(
                     f"the overlay {overlay} would replace an image of the input: "
@@ -100,7 +104,7 @@ class MaskFolder:
                 )
 
     def _write_overlay(self, row: Row, loaded: LoadedImage, found: Located) -> None:
-        path = self._path(self._overlays, row, ".jpg")
+        path = self.overlay(row)
         if path is not None:
             _make_folder(path.parent)
             write_overlay(path, loaded.pixels, found.map)

@@ -101,11 +101,14 @@ class LocatorStage(Stage[LoadedImage]):
         return keeps(MAPS)
 
     def takes_over(self, row: int, answer: Answer) -> bool:
-        """An answer holds while its mask is there."""
-        mask = self._files.mask(self._rows[row])
-        holds = mask is None or mask.is_file()
+        """An answer holds while its files are there; a fallback has no overlay to lose."""
+        named = self._rows[row]
+        files = [self._files.mask(named)]
+        if answer.status == "ok":
+            files.append(self._files.overlay(named))
+        holds = all(file is None or file.is_file() for file in files)
         if holds:
-            self._known[self._rows[row].name] = answer
+            self._known[named.name] = answer
         return holds
 
     def begin(self, todo: Sequence[range]) -> None:

@@ -503,6 +503,20 @@ def test_only_masks_of_the_same_options_are_taken_over(locate: Locate, tmp_path:
     assert warnings == ["starting anew: the input, the weights or the options have changed"]
 
 
+def test_an_answer_that_lost_a_file_is_computed_anew(locate: Locate, tmp_path: Path) -> None:
+    both = LocateOptions(tmp_path / "m", tmp_path / "o")
+    locate(numbered(4), locate=both)
+    (tmp_path / "m" / "1.npz").unlink()
+    (tmp_path / "o" / "2.jpg").unlink()
+    again, locator = locate(numbered(4), locate=both, resume=True)
+    assert len(locator.asked) == 2
+    assert outcome_of(again).resumed == 2
+    assert sorted(file.name for file in (tmp_path / "o").iterdir()) == [
+        f"{number}.jpg" for number in range(4)
+    ]
+    assert (tmp_path / "m" / "1.npz").is_file()
+
+
 def test_a_model_that_nobody_runs_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

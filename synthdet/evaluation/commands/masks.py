@@ -29,7 +29,6 @@ from synthdet.weights import sha256_of
 
 PROTOCOLS = ["native", "jpeg=80", "scale=0.75"]
 METRICS = {"dice": ("dice_pos", 0.0), "iou": ("iou_pos", 0.0), "pixel-auc": ("pixel_auc", 0.5)}
-_SHOWN = ("worst", "median", "best")  # of each source, on the sheet of pictures
 
 
 def run_masks(args: argparse.Namespace) -> None:
@@ -157,9 +156,10 @@ def draw_pictures(judged: Judged, method: Method, protocol: str, args: argparse.
     }
     rows = []
     for source, samples in ranked(judged):
-        places = dict.fromkeys((0, len(samples) // 2, len(samples) - 1))
+        last = len(samples) - 1  # of two there is no median, and one is the worst
+        words = {len(samples) // 2: "median", last: "best", 0: "worst"}
         exhibits = []
-        for place, word in zip(places, _SHOWN, strict=False):
+        for place, word in sorted(words.items()):
             sample = samples[place]
             image, truth = look(sample, parse_protocol(protocol), args.seed)
             caption = f"{word}, Dice {dice[sample]:.2f}"
