@@ -56,7 +56,7 @@ class Judged:
 
     def add(self, sample: Sample, truth: Masks, found: Located, seconds: float) -> None:
         """Score one answer; a picture that is called authentic has no regions, as in contests."""
-        copied, marked = truth.any(axis=0), found.map >= LOC_THRESHOLD
+        copied, marked = np.asarray(truth.any(axis=0), bool), found.map >= LOC_THRESHOLD
         self.samples.append(sample)
         self.dice.append(dice(copied, marked))
         self.iou.append(iou(copied, marked))
