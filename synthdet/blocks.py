@@ -6,6 +6,7 @@ compared with one another in all eight upright positions, each time by one matri
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import cv2
@@ -85,7 +86,12 @@ def _positions() -> Iterator[tuple[npt.NDArray[np.float64], Callable[[Floats], F
         order = u * _FREQUENCIES + v if swap else v * _FREQUENCIES + u
         sign = (np.where(u % 2, across, 1) * np.where(v % 2, down, 1)).astype(np.float32)
         linear = np.diag([across, down]) @ np.eye(2)[:: -1 if swap else 1]
-        yield linear, lambda spectrum, order=order, sign=sign: spectrum[:, order] * sign
+        yield linear, partial(_reordered, order=order, sign=sign)
+
+
+def _reordered(spectrum: Floats, order: npt.NDArray[np.int64], sign: Floats) -> Floats:
+    """Coefficients NxK of blocks as they would be, were the blocks mirrored or turned."""
+    return np.asarray(spectrum[:, order] * sign, np.float32)
 
 
 def _nearest(asked: Floats, unit: Floats, near: Sequence[list[int]]) -> tuple[Rows, Floats]:

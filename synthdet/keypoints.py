@@ -83,9 +83,9 @@ def describe(grey: npt.NDArray[np.uint8]) -> Keypoints:
         _MOST, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE, enable_precise_upscale=True
     )
     found, histograms = sift.detectAndCompute(grey, None)
-    found, histograms = found[:_MOST], None if histograms is None else histograms[:_MOST]
-    if histograms is None:
-        histograms = np.zeros((0, 128), np.float32)
+    found = found[:_MOST]
+    # Without a keypoint OpenCV gives None for their descriptors.
+    histograms = histograms[:_MOST] if found else np.zeros((0, 128), np.float32)
     shares = histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1e-6)
     return Keypoints(
         np.array([point.pt for point in found], np.float32).reshape(-1, 2),

@@ -244,7 +244,7 @@ def _fit(matches: Matches) -> tuple[Affine | None, npt.NDArray[np.intp]]:
         affine[0] *= -1
     largest, smallest = np.linalg.svd(affine[:, :2], compute_uv=False)
     plausible = smallest >= _SCALES[0] and largest <= min(_SCALES[1], _SHEAR * smallest)
-    return (affine if plausible else None), rows[inliers.ravel() > 0]
+    return (np.asarray(affine, np.float64) if plausible else None), rows[inliers.ravel() > 0]
 
 
 def _shift_to_fit(grey: Grey, affine: Affine, points: Floats, scale: float) -> Affine:
@@ -356,9 +356,9 @@ def _compare(
 
 def _region(likeness: Floats, possible: Mask, matches: Matches) -> Mask:
     """The parts of agreement that hold matches, or the hull of the matches; holes filled."""
-    alike = (possible & (likeness > _ALIKE)).astype(np.uint8)
-    alike = cv2.morphologyEx(alike, cv2.MORPH_OPEN, np.ones((_OPENED, _OPENED), np.uint8))
-    alike = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, np.ones((_CLOSED, _CLOSED), np.uint8))
+    agreed = (possible & (likeness > _ALIKE)).astype(np.uint8)
+    opened = cv2.morphologyEx(agreed, cv2.MORPH_OPEN, np.ones((_OPENED, _OPENED), np.uint8))
+    alike = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((_CLOSED, _CLOSED), np.uint8))
     _, parts = cv2.connectedComponents(alike)
     places = matches.start.round().astype(np.int32)
     columns, rows = places.T.clip(0, np.array(alike.shape[::-1])[:, None] - 1)
@@ -388,7 +388,7 @@ def _local_correlation(one: Floats, other: Floats) -> Floats:
 
 
 def _local_variance(values: Floats) -> Floats:
-    return np.maximum(_mean(values * values) - _mean(values) ** 2, 0)
+    return np.asarray(np.maximum(_mean(values * values) - _mean(values) ** 2, 0), np.float32)
 
 
 def _mean(values: Floats) -> Floats:
