@@ -40,17 +40,10 @@ class Detector:
             WeightsError: missing, corrupt or unfit weights.
         """
         detector = cls(OnnxModel.load(folder, "detector", provider, threads, warn))
-        size = detector.config.input.size
-        try:
-            raw = detector.model.run(np.zeros((1, size, size, 3), np.uint8))
-        except Exception as error:  # the runtime raises a dozen types of its own
+        found = detector.model.try_once(folder)
+        if found.get(OUTPUT) != (1,):
             raise WeightsError(
-                f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
-                "export the model again"
-            ) from error
-        if OUTPUT not in raw or raw[OUTPUT].shape != (1,):
-            raise WeightsError(
-                f"{folder}/model.onnx gives { ({k: v.shape for k, v in raw.items()}) }, expected "
+                f"{folder}/model.onnx gives {found}, expected "
                 f"'{OUTPUT}' of shape (1,) for one view: export the model again"
             )
         return detector

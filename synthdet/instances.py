@@ -148,15 +148,7 @@ class InstanceFinder:
             WeightsError: missing, corrupt or unfit weights.
         """
         finder = cls(OnnxModel.load(folder, "instances", provider, threads, warn))
-        size = finder.config.input.size
-        try:
-            raw = finder.model.run(np.zeros((1, size, size, 3), np.uint8))
-        except Exception as error:  # the runtime raises a dozen types of its own
-            raise WeightsError(
-                f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
-                "export the model again"
-            ) from error
-        found = {name: values.shape for name, values in raw.items()}
+        found = finder.model.try_once(folder)
         classes, masks = found.get(CLASS, ()), found.get(MASK, ())
         if len(classes) != 2 or len(masks) != 4 or classes != masks[:2]:
             raise WeightsError(

@@ -107,17 +107,10 @@ class Localizer:
         """
         localizer = cls(OnnxModel.load(folder, "localizer", provider, threads, warn))
         size = localizer.config.input.size
-        try:
-            raw = localizer.model.run(np.zeros((1, size, size, 3), np.uint8))
-        except Exception as error:  # the runtime raises a dozen types of its own
-            raise WeightsError(
-                f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
-                "export the model again"
-            ) from error
         expected: dict[str, tuple[int, ...]] = {MASK: (1, size, size)}
         if localizer.spec.image_score == "head":
             expected[HEAD] = (1,)
-        found = {name: values.shape for name, values in raw.items()}
+        found = localizer.model.try_once(folder)
         if any(found.get(name) != shape for name, shape in expected.items()):
             raise WeightsError(
                 f"{folder}/model.onnx gives {found}, expected {expected} for one square of "

@@ -123,6 +123,22 @@ class OnnxModel:
             for name, column in zip(self._outputs, columns, strict=True)
         }
 
+    def try_once(self, folder: Path) -> dict[str, tuple[int, ...]]:
+        """Run one black square of the size that the config names -> the shape of each output.
+
+        Raises:
+            WeightsError: the graph does not take it; names ``folder``.
+        """
+        size = self.config.input.size
+        try:
+            raw = self.run(np.zeros((1, size, size, 3), np.uint8))
+        except Exception as error:  # the runtime raises a dozen types of its own
+            raise WeightsError(
+                f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
+                "export the model again"
+            ) from error
+        return {name: values.shape for name, values in raw.items()}
+
     def _adapt(self, batch: int, error: Exception) -> None:
         """Make the next try smaller, or move it to the CPU; raise where neither is left."""
         # The runtime has no exception type of its own for this; the message must tell.
