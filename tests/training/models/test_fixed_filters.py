@@ -22,10 +22,10 @@ def test_a_bright_pixel_is_its_kernel_in_its_own_colour():
     image[0, 4, 4, 1] += 2
     found = NoiseResiduals()(uint8(image))[0]
     assert found.shape == (9, 9, 9)
-    assert not found[:3].any()  # filters of red
-    assert not found[6:].any()  # and of blue
+    assert found[:3].abs().max() < 1e-5  # filters of red
+    assert found[6:].abs().max() < 1e-5  # and of blue
     centres = found[3:6, 4, 4] * NoiseResiduals.truncation
-    assert centres.tolist() == pytest.approx([2 * -4 / 4, 2 * -12 / 12, 2 * -2 / 2])
+    assert centres.tolist() == pytest.approx([2 * -4 / 4, 2 * -12 / 12, 2 * -2 / 2], abs=1e-4)
 
 
 def test_edges_are_truncated():
