@@ -65,7 +65,10 @@ def test_dice_is_that_of_the_maps(threshold):
 
 def test_the_best_threshold_is_that_of_the_maps():
     logits, masks = pictures()
-    _, best = pixels.best_shared_threshold(masks, logits, CENTRES - BIN / 2)
+    thresholds = CENTRES - BIN / 2
+    forged = zip(masks[:-1], logits[:-1], strict=True)
+    curves = np.stack([pixels.dice_curve(mask, one, thresholds) for mask, one in forged])
+    _, best = pixels.best_shared_threshold(curves, thresholds)
     answers = judged(logits, masks)
     assert judge(answers)["dice"] == pytest.approx(best)
     place = int(np.searchsorted(CENTRES, best_threshold(answers)))
