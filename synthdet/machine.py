@@ -1,6 +1,7 @@
 """What this process may use of the machine, which in a container is less than the machine has."""
 
 import os
+import re
 import resource
 import time
 from pathlib import Path
@@ -62,6 +63,19 @@ def peak_memory() -> dict[str, int]:
     """Largest resident size in bytes, of this process and of its largest ended child."""
     kib = 1024  # ru_maxrss counts KiB on Linux
     return {
-        "main_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kib,
+        "main_bytes": _high_water() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kib,
         "worker_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * kib,
     }
+
+
+def _high_water() -> int | None:
+    """Most resident bytes of this program; None where the system does not say.
+
+    Not ``ru_maxrss``, which on Linux begins with what the starting process held.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None

@@ -44,6 +44,18 @@ def test_the_process_has_an_age_and_a_size() -> None:
     assert peak_memory()["main_bytes"] > 10 * 2**20
 
 
+def test_the_size_of_the_process_that_started_us_does_not_count() -> None:
+    child = "from synthdet.machine import peak_memory; print(peak_memory()['main_bytes'])"
+    program = (
+        "import subprocess, sys; held = bytearray(b'x' * 400 * 2**20); "
+        f'subprocess.run([sys.executable, "-c", "{child}"])'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert 2**20 < int(done.stdout) < 200 * 2**20
+
+
 def test_a_fresh_process_knows_its_age() -> None:
     program = (
         "import time, synthdet.machine; time.sleep(0.5); print(synthdet.machine.process_age())"

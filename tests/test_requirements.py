@@ -33,7 +33,11 @@ def missing(paths: Iterable[Path], *requirements: str) -> set[str]:
     found = {root for path in paths for root in imported(path)}
     known = set().union(*map(required, requirements))
     others = found - sys.stdlib_module_names - OWN - OPTIONAL
-    return {root for root in others if not known & {n.lower() for n in DISTRIBUTIONS.get(root, [])}}
+    return {
+        root
+        for root in others
+        if not known & {name.lower().replace("_", "-") for name in DISTRIBUTIONS.get(root, [])}
+    }
 
 
 def imported(path: Path) -> set[str]:
