@@ -3,6 +3,7 @@
 python training/train.py --config training/configs/NAME.yaml optimiser.lr=3e-4 seed=1
 """
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -233,9 +234,9 @@ class RunConfig(Strict):
         return self
 
     @property
+    @abstractmethod
     def measured(self) -> list[str]:
         """The validation figures that may choose the best weights; higher is better."""
-        raise NotImplementedError
 
     @property
     def folder(self) -> Path:

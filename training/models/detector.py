@@ -1,5 +1,6 @@
 """Detectors: one picture (or view of it) -> scores of the classes, "real" first."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal, Self
 
 import torch
@@ -30,7 +31,7 @@ def synthetic_logit(scores: Tensor) -> Tensor:
     return torch.logsumexp(scores[:, 1:], dim=1) - scores[:, 0]
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, ABC):
     """What all detectors share: normalisation inside, class scores in training, one logit out."""
 
     task = "detector"
@@ -42,9 +43,9 @@ class Detector(nn.Module):
         """Whether the graph can be exported for pictures of any height and width."""
         return takes_any_size(self.backbone)
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> floating NxC, what the picture is judged by."""
-        raise NotImplementedError
 
     def scores(self, features: Tensor) -> Tensor:
         """What `features` gives -> class scores NxK."""

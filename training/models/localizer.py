@@ -1,6 +1,7 @@
 """Localizers: one picture -> a logit for each of its pixels, and perhaps one for the picture."""
 
 import copy
+from abc import ABC, abstractmethod
 from typing import NamedTuple, Self
 
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Localized(NamedTuple):
     scores: Tensor | None
 
 
-class Localizer(nn.Module):
+class Localizer(nn.Module, ABC):
     """What all localizers share: normalisation inside, and the outputs of their graph."""
 
     task = "localizer"
@@ -33,9 +34,9 @@ class Localizer(nn.Module):
         """``mask_logit`` and, with a classification head, ``logit``."""
         return ("mask_logit", "logit") if self.has_head else ("mask_logit",)
 
+    @abstractmethod
     def forward(self, images: Tensor) -> Localized:
         """uint8 NxHxWx3 RGB of any size -> what is said of them, at their own size."""
-        raise NotImplementedError
 
     def deployed(self, images: Tensor) -> tuple[Tensor, ...]:
         """uint8 NxHxWx3 RGB -> float32 NxHxW and, with a classification head, float32 N."""
