@@ -172,6 +172,21 @@ class TestKinds:
         assert not forged.mask.any()
 
     @pytest.mark.parametrize("seed", range(8))
+    def test_an_implant_stays_at_its_place(self, seed: int) -> None:
+        forged = alter(scene("implanted", seed, blends={"hard": 1.0}))
+        donor, photo = coordinates(200), coordinates(10)
+        assert np.array_equal(forged.image[forged.mask], donor[forged.mask])
+        assert np.array_equal(forged.image[~forged.mask], photo[~forged.mask])
+
+    def test_a_small_donor_is_enlarged_and_a_large_one_cut(self) -> None:
+        small, large = np.full((20, 30, 3), 200, np.uint8), np.full((400, 500, 3), 200, np.uint8)
+        for donor in (small, large):
+            at_hand = Scene(photograph(), donor, recipe("implanted", blends={"hard": 1.0}), rng(1))
+            forged = alter(at_hand)
+            assert (forged.image[forged.mask] == 200).all()
+            assert np.array_equal(forged.image[~forged.mask], photograph()[~forged.mask])
+
+    @pytest.mark.parametrize("seed", range(8))
     def test_a_splice_marks_the_pixels_of_the_donor(self, seed: int) -> None:
         forged = alter(scene("splice", seed, blends={"hard": 1.0}, resampled=0.0))
         assert np.array_equal(forged.image[..., 2] == 200, forged.mask)
@@ -425,6 +440,26 @@ class TestProgram:
         assert a == b
         assert a != c
         assert manifests[0] == manifests[1]
+
+    def test_regions_come_from_synthetic_donors(self, photographs: Path, tmp_path: Path) -> None:
+        donors = tmp_path / "donors"
+        for folder in ("train/0_real", "train/1_fake"):
+            (donors / folder).mkdir(parents=True)
+        grey = np.full((90, 110, 3), 128, np.uint8)
+        Pillow.fromarray(picture(9, 90, 110)).save(donors / "train/0_real/a.png")
+        Pillow.fromarray(grey).save(donors / "train/1_fake/b.png")
+        rows = ["path,label,split,source", "train/0_real/a.png,0,train,s",
+                "train/1_fake/b.png,1,train,s"]  # fmt: skip
+        (donors / "manifest.csv").write_text("\n".join(rows) + "\n")
+        settings = ["recompression.chain=0.0", "recompression.organisers=0.0", "blends.hard=1.0",
+                    "blends.feather=0.0", "blends.poisson=0.0", "matched=0.0"]  # fmt: skip
+        out = tmp_path / "forged"
+        assert run(photographs, "--donors", donors / "manifest.csv", "--kinds", "implanted",
+                   "--count", 4, "--out", out, "--set", *settings) == 0  # fmt: skip
+        for sample in read_pairs(out, "manifest").samples:
+            image, mask = load_pair(sample)
+            assert mask.any()
+            assert abs(image[mask].astype(int) - 128).max() <= 8  # one of them was a JPEG before
 
     def test_preview(self, photographs: Path, tmp_path: Path) -> None:
         sheet = tmp_path / "new" / "sheet.png"

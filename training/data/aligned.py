@@ -92,6 +92,7 @@ def read_sources(
     images: Path,
     reader: str = "manifest",
     where: Mapping[str, str] | None = None,
+    label: int = 0,
 ) -> list[Source]:
     """The real pictures of a data set, sorted by name.
 
@@ -100,16 +101,18 @@ def read_sources(
         reader: a key of `training.data.manifest.READERS`, or ``pictures`` for a folder with
             nothing but real pictures, which then count as ``train``.
         where: column of the manifest -> value that a row must have.
+        label: 1 for the synthetic pictures instead; those of a folder have whatever is asked for.
 
     Raises:
-        UsageError: no such data set, no such column, or no real picture that matches.
+        UsageError: no such data set, no such column, or no picture that matches.
     """
     if reader == "pictures":
         sources = _from_folder(images)
     else:
-        sources = _from_table(images, reader, where or {})
+        sources = _from_table(images, reader, where or {}, label)
     if not sources:
-        raise UsageError(f"{images} has no real picture that matches: see --reader and --where")
+        sort = "synthetic" if label else "real"
+        raise UsageError(f"{images} has no {sort} picture that matches: see --reader and --where")
     return sorted(sources, key=lambda source: source.origin)
 
 
@@ -122,9 +125,9 @@ def _from_folder(folder: Path) -> list[Source]:
     ]
 
 
-def _from_table(images: Path, reader: str, where: Mapping[str, str]) -> list[Source]:
+def _from_table(images: Path, reader: str, where: Mapping[str, str], label: int) -> list[Source]:
     table = read_set(images, reader)
-    table = table[table["label"] == 0]
+    table = table[table["label"] == label]
     for column, value in where.items():
         if column not in COLUMNS:
             raise UsageError(f"--where: no column {column!r}, {suggest(column, COLUMNS)}")

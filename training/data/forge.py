@@ -4,6 +4,8 @@
     python training/data/forge.py --images manifest.csv --where split=train --count 2000 \\
         --kinds regenerated_sp=2 regenerated_fr=1 authentic=1 --generator taef2=generators/taef2 \\
         --out forged/taef2 --seed 1
+    python training/data/forge.py --images manifest.csv --donors manifest.csv --where split=train \\
+        --kinds implanted splice --count 2000 --out forged/by_generators
     python training/data/forge.py --images photographs/ --preview sheet.png
 
 What is written is a data set of its own, read by the reader ``manifest`` of
@@ -67,14 +69,15 @@ def _run(args: argparse.Namespace) -> None:
     if args.out is None and args.preview is None:
         raise UsageError("nothing to do: give --out FOLDER, --preview FILE, or both")
     photographs = _photographs(args)
+    donors = _donors(args)
     generators = [_generator(text, args.device) for text in args.generator]
     recipe = _recipe(args, bool(generators))
     if args.preview:
-        sheet = contact_sheet(list(preview(Forger(photographs, recipe, args.seed, generators))))
+        sheet = contact_sheet(list(preview(Forger(photographs, recipe, args.seed, generators, donors))))
         args.preview.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(sheet).save(args.preview)
     if args.out:
-        write_forgeries(Forger(photographs, recipe, args.seed, generators), args.count, args.out)
+        write_forgeries(Forger(photographs, recipe, args.seed, generators, donors), args.count, args.out)
 
 
 def write_forgeries(forger: Forger, count: int, out: Path) -> None:
@@ -104,7 +107,7 @@ def preview(forger: Forger) -> Iterator[Step]:
         if not weight:
             continue
         only = forger.recipe.model_copy(update={"kinds": {kind: 1.0}})
-        one = Forger(forger.photographs, only, forger.seed, forger.generators)
+        one = Forger(forger.photographs, only, forger.seed, forger.generators, forger.donors)
         for _ in range(_PREVIEWED):
             scene = one.scene(_turn_of(one, number), number)
             altered = alter(scene)
@@ -144,13 +147,22 @@ def _write(forged: Forged, photograph: Sample, number: int, out: Path) -> list[o
 
 
 def _photographs(args: argparse.Namespace) -> list[Sample]:
+    samples = read_photographs(args.images, args.reader, _where(args)).samples
+    maps = {file.stem: file for file in args.segments.iterdir()} if args.segments else {}
+    return [replace(sample, segments=maps.get(sample.image.stem)) for sample in samples]
+
+
+def _donors(args: argparse.Namespace) -> list[Sample]:
+    if args.donors is None:
+        return []
+    return read_photographs(args.donors, where=_where(args), label=1).samples
+
+
+def _where(args: argparse.Namespace) -> dict[str, str]:
     odd = [pair for pair in args.where if "=" not in pair]
     if odd:
         raise UsageError(f"--where {odd[0]} is no condition: expected COLUMN=VALUE")
-    where = dict(pair.split("=", 1) for pair in args.where)
-    samples = read_photographs(args.images, args.reader, where).samples
-    maps = {file.stem: file for file in args.segments.iterdir()} if args.segments else {}
-    return [replace(sample, segments=maps.get(sample.image.stem)) for sample in samples]
+    return dict(pair.split("=", 1) for pair in args.where)
 
 
 def _generator(text: str, device: str) -> Generator:
@@ -200,6 +212,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="COLUMN=VALUE",
         help="Use only manifest rows with this value; may be given more than once.",
+    )
+    add(
+        "--donors",
+        type=Path,
+        help="Manifest CSV of which the synthetic pictures lend the regions that are pasted, or a "
+        "folder of such pictures; by default the photographs lend to each other.",
     )
     add("--segments", type=Path, help="Folder of object maps with the stems of the photographs.")
     add(

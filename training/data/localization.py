@@ -15,7 +15,10 @@ from training.data.aligned import read_sources
 
 
 def read_photographs(
-    path: Path, reader: str | None = None, where: Mapping[str, str] | None = None
+    path: Path,
+    reader: str | None = None,
+    where: Mapping[str, str] | None = None,
+    label: int = 0,
 ) -> Found:
     """Real pictures to forge: those of a detector's data set, or all of a folder.
 
@@ -23,9 +26,10 @@ def read_photographs(
         path: a manifest CSV (see `training.data.manifest`), or a folder.
         reader: how it is laid out; by default a manifest, or a folder with nothing but real ones.
         where: column of the manifest -> value that a row must have.
+        label: 1 for the synthetic pictures of the data set instead.
     """
     reader = reader or ("pictures" if path.is_dir() else "manifest")
-    sources = read_sources(path, reader, where)
+    sources = read_sources(path, reader, where, label)
     return Found(
         [
             Sample(source.path, None, source.family, "", source.split, source.group)

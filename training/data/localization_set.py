@@ -37,6 +37,7 @@ class Forger:
         recipe: see `ForgeRecipe`.
         seed: of the run.
         generators: networks of regenerated kinds; each forgery draws one.
+        donors: pictures that lend regions in place of the photographs.
 
     Raises:
         UsageError: training photographs before a generator that is reserved for tests.
@@ -48,8 +49,10 @@ class Forger:
         recipe: ForgeRecipe,
         seed: int,
         generators: Sequence[Generator] = (),
+        donors: Sequence[Sample] = (),
     ) -> None:
         self.photographs = photographs
+        self.donors = donors or photographs
         self.recipe = recipe
         self.seed = seed
         self.generators = generators
@@ -83,9 +86,9 @@ class Forger:
     def _load_donor(
         self, photograph: Sample, rng: np.random.Generator
     ) -> tuple[Image, Segments | None]:
-        """Any photograph of another group; the same one where there is no other."""
-        for place in rng.integers(len(self.photographs), size=_TRIES):
-            donor = self.photographs[int(place)]
+        """Any donor of another group; the photograph itself where there is none."""
+        for place in rng.integers(len(self.donors), size=_TRIES):
+            donor = self.donors[int(place)]
             if donor.group == photograph.group:
                 continue
             try:

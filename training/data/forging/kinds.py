@@ -1,5 +1,6 @@
 """The kinds of forgery; each is a function from a scene to a forged picture and its mask."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,22 @@ def splice(scene: Scene) -> Forged:
     return Forged(image, mask, "splice", params)
 
 
+def implanted(scene: Scene) -> Forged:
+    """A region of the donor, at the place that it has there.
+
+    With a generator's pictures for donors this is what its inpainting leaves: it cannot be told
+    from the region's surroundings by geometry, only by traces and by what is shown.
+    """
+    made = _cover(scene.donor, scene.image.shape[:2], scene.rng)
+    region, shape = _draw_region(scene, _draw_area(scene))
+    matched = bool(scene.rng.random() < scene.recipe.matched)
+    if matched:
+        made = match_colours(made, scene.image, region, scene.rng)
+    image, blend = _blend(scene, made, region)
+    params = {"shape": shape, "blend": blend, "matched": matched}
+    return Forged(image, region, "implanted", params)
+
+
 def copy_move(scene: Scene) -> Forged:
     """A region of the picture itself, pasted at another place; the copy alone is marked."""
     turn = draw_turn(scene.recipe.resampled, scene.rng)
@@ -166,6 +183,7 @@ def super_resolved(scene: Scene) -> Forged:
 KINDS: dict[str, Callable[[Scene], Forged]] = {
     AUTHENTIC: authentic,
     "splice": splice,
+    "implanted": implanted,
     "copy_move": copy_move,
     "removal": removal,
     "regenerated_sp": regenerated_sp,
@@ -199,6 +217,17 @@ def _blend(scene: Scene, pasted: Image, mask: Mask) -> tuple[Image, str]:
 
 def _alter_content(scene: Scene) -> Forged:
     return attempt(_CONTENT[scene.rng.integers(len(_CONTENT))], scene)
+
+
+def _cover(donor: Image, size: tuple[int, int], rng: np.random.Generator) -> Image:
+    """Cut a donor to height and width at a random place; enlarge it only where it is too small."""
+    short = max(wanted / side for wanted, side in zip(size, donor.shape, strict=False))
+    if short > 1:
+        enlarged = [math.ceil(side * short) for side in donor.shape[1::-1]]
+        donor = cv2.resize(donor, enlarged, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    (height, width), (rows, columns) = size, donor.shape[:2]
+    y, x = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
+    return donor[y : y + height, x : x + width]
 
 
 def _inpaint(image: Image, region: Mask, method: str, radius: int) -> Image:
