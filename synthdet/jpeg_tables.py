@@ -37,7 +37,7 @@ def ijg_quality(tables: Tables) -> tuple[int, bool]:
     """
     luma = np.array(tables[min(tables)])
     chroma = np.array(tables[1]) if len(tables) > 1 and 1 in tables else None
-    distance = np.abs(np.log(_SCALED_LUMA) - np.log(np.maximum(luma, 1))).mean(axis=1)
+    distance = np.abs(_LOG_LUMA - np.log(np.maximum(luma, 1))).mean(axis=1)
     fits = (luma == _SCALED_LUMA).all(axis=1)
     if chroma is not None:
         fits &= (chroma == _SCALED_CHROMA).all(axis=1)
@@ -63,3 +63,4 @@ def _scaled(table: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 _SCALED_LUMA, _SCALED_CHROMA = _scaled(_LUMA), _scaled(_CHROMA)
+_LOG_LUMA = np.log(_SCALED_LUMA)

@@ -16,7 +16,6 @@ from synthdet.background import BackgroundThread
 from synthdet.budget import Clock
 from synthdet.journal import Journal
 from synthdet.manifest import Manifest
-from synthdet.masking import LocatorStage
 from synthdet.options import Options
 from synthdet.passes import Outcome, RowPass, Surroundings
 from synthdet.session import Warn, warn_on_stderr
@@ -94,7 +93,7 @@ def score(
     abandoned = _execute(passes)
     logits, last = passes[0].outcome, passes[-1].outcome
     asked = options.locate.masks or options.locate.overlays
-    masks = last if asked and isinstance(last.stage, LocatorStage) else None
+    masks = last if asked and not isinstance(last.stage, DetectorStage) else None
     return Result(logits, masks, warnings, abandoned)
 
 
@@ -110,6 +109,8 @@ def _passes(run: Surroundings, journal_path: Path) -> Iterator[RowPass[Any]]:
             return
         locator = options.locator
         journal_path = journal_path.with_suffix(".masks" + journal_path.suffix)
+    from synthdet.masking import LocatorStage  # with scipy, a fifth of a second that logits save
+
     stage = LocatorStage(locator, run.manifest.rows, options, run.warn, answers)
     yield RowPass(run, stage, Journal(journal_path, ""))
 
