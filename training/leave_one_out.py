@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config, options.settings)
         rows = leave_one_out(config)
         if options.results:
-            what = {"recipe": options.config.stem, "changed": changes(options.settings)}
+            what = {"recipe": options.config.stem, "changed": changes(options.settings, config)}
             lines = [{**what, **row} for row in summarise(rows)]
             append_rows(options.results, list(lines[0]), lines)
     except SynthdetError as error:
@@ -128,9 +128,14 @@ def summarise(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return lines
 
 
-def changes(settings: list[str]) -> str:
-    """The settings that say what is compared; where files lie and what runs it is left out."""
+def changes(settings: list[str], config: DetectorConfig) -> str:
+    """The settings that say what is compared, and sets of aligned fakes by name and weight.
+
+    Where files lie and what runs it is left out.
+    """
     told = [one for one in settings if not one.startswith(_PLACES)]
+    aligned = [one for one in config.data.sets if one.aligned]
+    told += [f"aligned={one.source or Path(one.path).name}*{one.weight:g}" for one in aligned]
     return " ".join(told) or "as it is"
 
 

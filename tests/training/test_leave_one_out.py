@@ -4,8 +4,8 @@ import yaml
 
 from synthdet.errors import UsageError
 from training import leave_one_out as program
-from training.config import save_config
-from training.leave_one_out import holdouts, main
+from training.config import SetConfig, save_config
+from training.leave_one_out import changes, holdouts, main
 
 
 def pictures(**counts: int) -> pd.DataFrame:
@@ -37,6 +37,21 @@ def test_fakes_go_with_reals_of_their_name_or_with_others_in_turn():
 def test_data_without_anything_to_hold_out(counts):
     with pytest.raises(UsageError, match="no fake family"):
         holdouts(pictures(**counts))
+
+
+def test_aligned_fakes_are_told_by_name_and_not_by_place(tiny):
+    settings = ["phases.0.epochs=1", "output=elsewhere", "data.sets=[…]"]
+    config = tiny()
+    assert changes(settings, config) == "phases.0.epochs=1"
+    cached = [{"path": f"cache/{name}/manifest.csv", "aligned": True, "weight": 0.25, **more}
+              for name, more in (("a", {"source": "taef2"}), ("b", {}))]  # fmt: skip
+    sets = [SetConfig(**one) for one in cached]
+    config = config.model_copy(
+        update={"data": config.data.model_copy(update={"sets": [*config.data.sets, *sets]})}
+    )
+    told = changes(settings, config)
+    assert told == "phases.0.epochs=1 aligned=taef2*0.25 aligned=manifest.csv*0.25"
+    assert changes([], tiny()) == "as it is"
 
 
 def test_every_family_is_trained_without_and_judged_on(tiny, tmp_path, monkeypatch, capsys):
