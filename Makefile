@@ -8,6 +8,7 @@ RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 TRAIN := $(VENV)/.train
 BROWSER := $(VENV)/.browser
+DEMO := $(VENV)/.demo
 
 # The first interpreter that runs and is new enough; empty when there is none.
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -19,7 +20,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 # One pip at a time: all targets share .venv.
 .NOTPARALLEL:
-.PHONY: help demo test browser-test check format image
+.PHONY: help demo demo-page test browser-test check format image
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,10 +32,13 @@ demo: $(RUN) ## score the bundled examples and show the result
 	$(PY) main.py examples/input.csv out/demo.csv
 	@$(PY) scripts/show_table.py out/demo.csv
 
+demo-page: $(DEMO) ## serve a page to drop pictures on, at http://127.0.0.1:7860
+	$(PY) scripts/demo.py
+
 test: $(DEV) $(TRAIN) ## run all tests
 	$(PY) -m pytest
 
-browser-test: $(BROWSER) ## test the report page in Chromium (Debian: apt install chromium)
+browser-test: $(BROWSER) $(DEMO) ## test the pages in Chromium (Debian: apt install chromium)
 	$(PY) -m pytest browser_tests
 
 check: $(DEV) ## lint, check formatting and types
@@ -66,6 +70,11 @@ $(DEV): requirements-dev.txt $(RUN)
 
 $(TRAIN): requirements-train.txt $(RUN)
 	$(PIP) -r requirements-train.txt
+	@touch $@
+
+# --no-deps: the file names all that is needed, and says why.
+$(DEMO): requirements-demo.txt $(RUN)
+	$(PIP) --no-deps -r requirements-demo.txt
 	@touch $@
 
 $(BROWSER): requirements-browser.txt $(DEV)

@@ -45,10 +45,10 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         help="Use the model in this folder. May be repeated for models of different tasks; a task "
         "without a folder uses the shipped model. The logits are the detector's, unless the only "
         "folder given holds a localizer or an instances model: then they are that one's.")
-    add("--batch-size", metavar="N", type=_positive_int,
+    add("--batch-size", metavar="N", type=positive_int,
         help="Run N images, or N squares of one image for its mask, through the model at once. By "
         "default the device decides.")
-    add("--workers", metavar="N", type=_positive_int,
+    add("--workers", metavar="N", type=positive_int,
         help="Decode in N processes. By default one for each CPU that may be used.")
     add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
         help="Run the model on this device. The default, auto, takes a GPU where there is one. "
@@ -69,16 +69,16 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "recipe with that word in its name.")
     add("--report", metavar="FILE", type=Path,
         help="Write the report to FILE instead of OUTPUT.report.json.")
-    add("--max-error", metavar="RATE", type=_share,
+    add("--max-error", metavar="RATE", type=share,
         help="In the report, call a picture real or synthetic only where the weights state that "
         "at most this share of either class is called wrongly; the rest is inconclusive. By "
         "default 0.05, where the weights state it. The logits do not change.")
-    add("--max-pixels", metavar="N", type=_positive_int, default=178_000_000,
+    add("--max-pixels", metavar="N", type=positive_int, default=178_000_000,
         help="Refuse images of more than N pixels. The default is %(default)s.")
-    add("--image-seconds", metavar="S", type=_positive_float, default=20.0,
+    add("--image-seconds", metavar="S", type=positive_float, default=20.0,
         help="Give up on an image that takes longer than S seconds to decode. The default is "
         "%(default)s.")
-    add("--image-megabytes", metavar="MB", type=_positive_int, default=2048,
+    add("--image-megabytes", metavar="MB", type=positive_int, default=2048,
         help="Give up on an image that needs more memory to decode. The default is %(default)s.")
     add("--quiet", action="store_true",
         help="Show neither progress nor the summary; warnings and errors remain.")
@@ -132,14 +132,16 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     # fmt: on
 
 
-def _positive_int(text: str) -> int:
+def positive_int(text: str) -> int:
+    """A whole number above 0, for ``type=``."""
     value = int(text) if text.isascii() and text.isdigit() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
     return value
 
 
-def _positive_float(text: str) -> float:
+def positive_float(text: str) -> float:
+    """A finite number above 0, for ``type=``."""
     try:
         value = float(text)
     except ValueError:
@@ -149,8 +151,9 @@ def _positive_float(text: str) -> float:
     return value
 
 
-def _share(text: str) -> float:
-    value = _positive_float(text)
+def share(text: str) -> float:
+    """A number between 0 and 1, without the two, for ``type=``."""
+    value = positive_float(text)
     if value >= 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a share between 0 and 1")
     return value
@@ -159,4 +162,4 @@ def _share(text: str) -> float:
 def _budget(text: str) -> float | str | None:
     if text in ("auto", "none"):
         return None if text == "none" else text
-    return _positive_float(text)
+    return positive_float(text)

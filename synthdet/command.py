@@ -76,11 +76,12 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
     """
     paths = list(dict.fromkeys(found for path in args.pictures for found in _search(path)))
     if args.html:
-        _check_page()
+        check_page()
     with TemporaryDirectory(prefix="synthdet-") as folder:
-        report, abandoned = _run(args, paths, Path(folder), started, interrupted)
+        names = list(map(str, paths))
+        report, abandoned = answer(paths, names, _options(args), Path(folder), started, interrupted)
     if args.provenance:
-        report["provenance"] = _provenance(paths)
+        report["provenance"] = provenance(paths)
     if args.json == Path("-"):
         json.dump(report, sys.stdout, indent=2)
         print()
@@ -89,7 +90,7 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
         if args.json:
             _write_json(args.json, report)
     if args.html:
-        _write_page(args, paths, report)
+        write_report_page(args.html, args.html.stem, paths, report, args.masks)
     code = _UNANSWERED if report["fallbacks"] else 0
     if abandoned:
         sys.stdout.flush()
@@ -122,38 +123,60 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _run(
-    args: argparse.Namespace,
+def _options(args: argparse.Namespace) -> list[str]:
+    """What these arguments are to `main.py`."""
+    options = ["--provider", args.provider, *(f"--weights={one}" for one in args.weights)]
+    options += [f"--max-error={args.max_error}"] if args.max_error is not None else []
+    options += [f"--masks={args.masks}"] if args.masks is not None else []
+    return options
+
+
+def answer(
     paths: Sequence[Path],
+    names: Sequence[str],
+    options: Sequence[str],
     folder: Path,
     started: float,
     interrupted: threading.Event,
 ) -> tuple[dict[str, Any], bool]:
-    """The run's report, its rows called as the user called the files; and was a call abandoned."""
+    """Run `main.py` on some pictures.
+
+    Args:
+        paths: of the pictures.
+        names: what the report calls them.
+        options: more arguments of `main.py`; the run has no deadline unless they set one.
+        folder: for the table of files and for what is written of it.
+        started: reading of ``time.monotonic()`` at the start.
+        interrupted: ends the run with what is there, once it is set.
+
+    Returns:
+        The run's report, and whether a model call still runs.
+
+    Raises:
+        SynthdetError: as `synthdet.entry.run`.
+    """
     from synthdet.entry import run
     from synthdet.formats.table import write_table
 
     listing, output = folder / "pictures.csv", folder / "logits.csv"
-    write_table(listing, ["filename"], ([name] for name in _names(paths)))
-    options = [str(listing), str(output), "--quiet", "--budget", "none"]
-    options += ["--provider", args.provider, *(f"--weights={one}" for one in args.weights)]
-    options += [f"--max-error={args.max_error}"] if args.max_error is not None else []
-    options += [f"--masks={args.masks}"] if args.masks is not None else []
-    outcome = run(arguments.build_parser().parse_args(options), started, interrupted)
+    write_table(listing, ["filename"], ([place] for place in _places(paths)))
+    words = [str(listing), str(output), "--quiet", "--budget", "none", *options]
+    outcome = run(arguments.build_parser().parse_args(words), started, interrupted)
     report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text(encoding="utf-8"))
     masks = report.get("masks") or {"fallbacks": []}
     rows = [*report["verdicts"]["rows"], *report["fallbacks"], *report["notes"]]
     for row in (*rows, *masks["fallbacks"]):
-        row["filename"] = str(paths[row["row"]])
+        row["filename"] = names[row["row"]]
     return report, outcome.abandoned
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _places(paths: Sequence[Path]) -> list[str]:
     """What the files are called in the run's table, which lies elsewhere."""
     return [str(path.absolute()) for path in paths]
 
 
-def _provenance(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def provenance(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """What each file says of itself, as a report has it."""
     from synthdet.machine import available_cpus
     from synthdet.provenance import read_many
 
@@ -199,20 +222,31 @@ def shown(text: str) -> str:
     return printable.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _check_page() -> None:
-    """Refuse before the run what would fail after it."""
+def check_page() -> None:
+    """Refuse before a run what would fail after it: a page needs Jinja2.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     from synthdet.report.page import environment
 
     environment()
 
 
-def _write_page(args: argparse.Namespace, paths: Sequence[Path], report: dict[str, Any]) -> None:
+def write_report_page(
+    page: Path, title: str, paths: Sequence[Path], report: dict[str, Any], masks: Path | None
+) -> None:
+    """Write a page of what `answer` found; ``masks`` is the folder of its maps, if any.
+
+    Raises:
+        OutputError: the page cannot be written.
+    """
     from synthdet.report import assemble, find_masks, write_page
 
     rows = report["verdicts"]["rows"]
     names, logits = [row["filename"] for row in rows], [row["logit"] for row in rows]
-    masks = find_masks(args.masks, _names(paths)) if args.masks else None
-    write_page(assemble(args.html.stem, names, logits, paths, report, masks), args.html)
+    found = find_masks(masks, _places(paths)) if masks else None
+    write_page(assemble(title, names, logits, paths, report, found), page)
 
 
 def _write_json(path: Path, report: dict[str, Any]) -> None:

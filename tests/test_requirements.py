@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 OWN = {"browser_tests", "conftest", "main", "scripts", "synthdet", "tests", "training"}
 # Imported where found; where not, a sentence says what to do.
-OPTIONAL = {"c2pa", "jinja2", "pillow_heif", "pydensecrf"}
+OPTIONAL = {"c2pa", "gradio", "jinja2", "pillow_heif", "pydensecrf", "starlette"}
 DISTRIBUTIONS = packages_distributions()
 
 
@@ -74,5 +74,6 @@ def test_the_gpu_libraries_are_pinned_below_the_first_that_drops_old_cards() -> 
 def test_browser_tests_need_what_make_browser_test_installs() -> None:
     imports = set().union(*map(imported, (ROOT / "browser_tests").glob("*.py")))
     browser_only = imports - sys.stdlib_module_names - OWN - {"PIL", "pytest"}
-    assert browser_only == {"playwright"}
+    assert browser_only == {"packaging", "playwright"}
     assert "playwright" in required("requirements-browser.txt")
+    assert "packaging" in required("requirements-demo.txt")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from synthdet.images import DECODER_ERRORS, identify
 from synthdet.provenance.statement import plain
@@ -324,4 +324,6 @@ _XMP_TAG = 700
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own words say where the file lies
+        return "no kind of picture that is known"
     return plain(str(error), 100) or type(error).__name__

@@ -99,8 +99,9 @@ def _context(run: Run) -> dict[str, Any]:
 def _summary(run: Run) -> list[tuple[str, str]]:
     """Name and value of what is said first of a run."""
     answered = sum(item.status == "ok" for item in run.items)
-    facts = [("pictures", f"{len(run.items):,}"), ("answered", f"{answered:,}")]
-    facts.append(("fallbacks", f"{len(run.items) - answered:,}"))
+    counts = (len(run.items), answered, len(run.items) - answered)
+    names = ("pictures", "answered", "fallbacks")
+    facts = [(name, f"{count:,}") for name, count in zip(names, counts, strict=True)]
     if run.report:
         weights, speed = run.report["weights"], run.report["speed"]
         facts += [
@@ -109,6 +110,8 @@ def _summary(run: Run) -> list[tuple[str, str]]:
             ("speed", f"{speed['images_per_second'] or 0:g} pictures/s"),
             ("time", f"{speed['wall_seconds']:.1f} s"),
         ]
+    if run.band:
+        facts.append(("inconclusive logits", f"{run.band[0]:+.2f} to {run.band[1]:+.2f}"))
     return facts
 
 

@@ -47,7 +47,9 @@ document.addEventListener("DOMContentLoaded", () => {
     box.append(heat);
     const label = element("label", "slider", "map");
     const range = element("input");
-    Object.assign(range, { type: "range", min: 0, max: 100, value: 0 });
+    const start = items.length === 1 ? 50 : 0;
+    Object.assign(range, { type: "range", min: 0, max: 100, value: start });
+    heat.style.opacity = start / 100;
     range.setAttribute("aria-label", `opacity of the map over ${item.name}`);
     range.addEventListener("input", () => { heat.style.opacity = range.value / 100; });
     label.append(range);
@@ -75,7 +77,7 @@ document.addEventListener("DOMContentLoaded", () => {
     line.append(`${chance}, logit ${sign}${Math.abs(item.logit).toFixed(2)}`);
     text.append(line);
     if (item.truth) text.append(element("p", "small", `truth: ${item.truth}`));
-    if (item.source) text.append(element("p", "small", `source: ${item.source}`));
+    if (item.source && item.source !== ".") text.append(element("p", "small", `source: ${item.source}`));
     if (item.status !== "ok") text.append(element("p", "small", `status: ${item.status}`));
     if (item.notes) text.append(element("p", "small", `note: ${item.notes}`));
     for (const said of item.said || []) text.append(element("p", "small", said));
