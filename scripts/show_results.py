@@ -1,0 +1,120 @@
+"""Show measured rows of results/ as a table for people.
+
+    python scripts/show_results.py --weights weights/detector
+    python scripts/show_results.py --weights weights/localizer --beside all-forged --protocol native
+    python scripts/show_results.py --recipe detector_compact
+
+Rows belong to weights by the hash of their model.onnx, so what is shown was measured on these very
+weights. results/README.md says what the sets are, and what they are not.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a program: put the repository, not this folder, on the path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from synthdet.errors import InputError, SynthdetError
+from synthdet.evaluation.results import format_table
+from synthdet.formats.table import read_table
+from synthdet.weights import read_config
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+Row = dict[str, str]
+
+# What is shown of each file, and how it is called; "_" is an interval.
+COLUMNS = {
+    "detection.csv": {
+        "scope": "scope", "n_real": "real", "n_fake": "fake",
+        "balanced_accuracy": "bal. acc.", "balanced_accuracy_": "95 %", "auc": "AUC",
+    },
+    "localization.csv": {
+        "scope": "scope", "n_authentic": "auth.", "n_forged": "forged", "dice_pos": "Dice",
+        "dice_pos_": "95 %", "pixel_auc": "pixel AUC", "image_auc": "image AUC",
+    },
+    "comparisons.csv": {
+        "condition": "condition", "families": "families", "balanced_accuracy": "bal. acc.",
+        "auc": "AUC", "worst": "worst", "worst_family": "of", "val_balanced_accuracy": "seen",
+    },
+}  # fmt: skip
+_ABOUT = ("model", "data", "half", "protocol", "recipe", "changed")  # what a table is about
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables; 0, or 2 where there is nothing to show."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--weights", type=Path, metavar="DIR", help="Rows of these weights.")
+    what.add_argument(
+        "--recipe", help="Rows of comparisons.csv of this recipe: families of fakes held out."
+    )
+    add("--beside", nargs="+", default=[], metavar="MODEL", help="Rows of these models too.")
+    add("--protocol", help="Rows of this protocol alone, such as native.")
+    args = parser.parse_args(argv)
+    try:
+        found = list(tables(args))
+    except SynthdetError as error:
+        print(f"show_results.py: error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(*found, sep="\n\n")
+    return 0
+
+
+def tables(args: argparse.Namespace) -> Iterator[str]:
+    """One table for each model, set and protocol, below a line that names them.
+
+    Raises:
+        InputError: nothing was measured.
+    """
+    sha256 = read_config(args.weights).files["model.onnx"] if args.weights else ""
+    empty = True
+    for file, columns in COLUMNS.items():
+        groups: dict[str, list[Row]] = {}
+        for row in read_rows(RESULTS / file):
+            if is_wanted(row, args, sha256):
+                groups.setdefault(about(row), []).append(row)
+        for title, rows in groups.items():
+            empty = False
+            lines = [[cell(row, column) for column in columns] for row in rows]
+            yield f"{title}\n{format_table([list(columns.values()), *lines])}"
+    if empty:
+        raise InputError(
+            f"{RESULTS} holds no such row: measure with scripts/evaluate.py --results, or "
+            "training/leave_one_out.py --results"
+        )
+
+
+def is_wanted(row: Row, args: argparse.Namespace, sha256: str) -> bool:
+    """Whether a row is of the weights or the recipe that is asked for, under its protocol."""
+    if args.protocol not in (None, row.get("protocol")):
+        return False
+    if args.recipe:
+        return bool(row.get("recipe") == args.recipe)
+    return row.get("model_sha256") == sha256 or row.get("model") in args.beside
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a results file, by column."""
+    header, *rows = read_table(path)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def about(row: Row) -> str:
+    """What a row's table is about, in a line."""
+    return ", ".join(row[name] for name in _ABOUT if row.get(name))
+
+
+def cell(row: Row, column: str) -> str:
+    """A figure to three decimals, an interval, or a word; a dash for what was not measured."""
+    if column.endswith("_"):
+        limits = [cell(row, f"{column}{end}") for end in ("low", "high")]
+        return "–".join(limits) if "–" not in limits else "–"
+    text = row[column] or "–"
+    return f"{float(text):.3f}" if "." in text and ":" not in text else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
