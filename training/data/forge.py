@@ -73,11 +73,15 @@ def _run(args: argparse.Namespace) -> None:
     generators = [_generator(text, args.device) for text in args.generator]
     recipe = _recipe(args, bool(generators))
     if args.preview:
-        sheet = contact_sheet(list(preview(Forger(photographs, recipe, args.seed, generators, donors))))
+        sheet = contact_sheet(
+            list(preview(Forger(photographs, recipe, args.seed, generators, donors)))
+        )
         args.preview.parent.mkdir(parents=True, exist_ok=True)
         Pillow.fromarray(sheet).save(args.preview)
     if args.out:
-        write_forgeries(Forger(photographs, recipe, args.seed, generators, donors), args.count, args.out)
+        write_forgeries(
+            Forger(photographs, recipe, args.seed, generators, donors), args.count, args.out
+        )
 
 
 def write_forgeries(forger: Forger, count: int, out: Path) -> None:
