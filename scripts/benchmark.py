@@ -1,276 +1,163 @@
-"""How fast the entry is, and what it adds to the bare model and the bare decoder.
+"""How fast the entry is, beside its bare parts and beside PyTorch without this project.
 
-    python scripts/benchmark.py --images 5000 --csv bench.csv --json bench.json
-    python scripts/benchmark.py --only-masks --localizer weights/localizer
+    python scripts/benchmark.py --csv bench.csv --png bench.png
+    python scripts/benchmark.py --detector runs/convnext_base --sizes 200 1MP 12MP --pictures 500
+    python scripts/benchmark.py --masks --sizes 256 512 1024 --pictures 20 -- --views 5
 
-Runs on pictures it makes itself. Nothing here decides whether a figure is good.
+On JPEGs that it makes, the same for all, this runs in turn, round after round:
+
+- entry: `main.py` as a whole process;
+- bare session, bare decode: the model on views in memory, and plain processes that decode;
+- eager: the same network in PyTorch behind a DataLoader, `training/eager_baseline.py`.
+
+Nothing here decides whether a figure is good. docs/benchmark.md says what each one means.
 """
 
 import argparse
-import csv
-import importlib.util
-import json
-import multiprocessing
-import subprocess
+import platform
+import re
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from synthdet.detector import Detector
-from synthdet.images import load_image
+from synthdet.benchmark.bare import run_bare
+from synthdet.benchmark.chart import check_charts, draw
+from synthdet.benchmark.pictures import Size, make_pictures
+from synthdet.benchmark.runs import Case, Eager, Run, run_entry
+from synthdet.benchmark.table import DECODE, EAGER, ENTRY, SESSION, Row, make_rows, show, write_csv
+from synthdet.console import say
+from synthdet.errors import SynthdetError
 from synthdet.machine import available_cpus
-from synthdet.views import InputSpec, Views, make_views
+from synthdet.weights import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
-_LATENCY_IMAGES = 200
-_MASK_SIDES = (256, 512, 1024)  # pixels of the pictures whose masks are timed …
-_COMPARED_SIDE = 512  # … and of those with more views and with refinement
-_LARGE_SIDE = 10_000  # pixels: 100 megapixels
+KINDS = ("entry", "bare", "eager")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured value."""
-
-    name: str
-    value: float
-    unit: str
-
-
-def main() -> None:
-    """Make pictures, measure, print a table."""
-    args = _parser().parse_args()
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
-        if not args.only_masks:
-            files = make_pictures(Path(folder), args.images, args.size)
-            figures += measure(files, args)
-        if args.localizer:
-            figures += measure_masks(Path(folder), args)
-    print(_table(figures))
-    if args.csv:
-        with args.csv.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, ["name", "value", "unit"], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(figure) for figure in figures)
-    if args.json:
-        args.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure every case, print its table; 0: done, 1: a run failed, 2: unusable arguments."""
+    args = _parser().parse_args(arguments)
+    if args.quick:
+        args.pictures, args.rounds, args.eager_batch = 8, 1, 8
+    try:
+        if args.png:
+            check_charts()
+        rows: list[Row] = []
+        for text in args.sizes:
+            with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
+                rows += measure(make_case(Size.parse(text), Path(folder), args), args)
+        if args.csv:
+            write_csv(rows, args.csv, machine())
+        if args.png:
+            draw(rows, args.png, machine())
+    except SynthdetError as error:
+        say(f"benchmark.py: error: {error}")
+        return error.exit_code
+    return 0
 
 
-def make_pictures(folder: Path, count: int, size: int, seed: int = 0) -> list[Path]:
-    """Write ``count`` JPEGs of size x size, as the contest's are: quality 65 to 100.
-
-    Smooth colours with some noise, so that they compress like photographs.
-    """
-    rng = np.random.default_rng(seed)
-    files = []
-    for index in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
-        smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC), np.int16)
-        noise = rng.integers(-12, 13, (size, size, 1), np.int16)
-        pixels = np.clip(smooth + noise, 0, 255).astype(np.uint8)
-        files.append(folder / f"{index:06d}.jpg")
-        Image.fromarray(pixels).save(files[-1], quality=int(rng.integers(65, 101)))
-    return files
+def make_case(size: Size, folder: Path, args: argparse.Namespace) -> Case:
+    """Pictures of one size, and what is asked of them."""
+    files = make_pictures(folder, args.pictures, size)
+    few = min(len(files), args.few or len(files))
+    localizer = args.localizer if args.masks else None
+    return Case(args.detector, localizer, size, files, few, args.provider, args.options)
 
 
-def measure(files: Sequence[Path], args: argparse.Namespace) -> Iterator[Figure]:
-    """Every figure, the quick ones first."""
-    cpus = available_cpus()
-    yield Figure("pictures", len(files), "count")
-    yield Figure("side of a picture", args.size, "px")
-    yield Figure("CPUs", cpus, "count")
-
-    start_up = _seconds(lambda: _run_entry(files[:1], args))
-    yield Figure("start-up, end and one picture", start_up, "s")
-
-    detector = Detector.load(args.weights, args.provider)
-    spec = detector.config.input
-    yield from _latency(detector, files[:_LATENCY_IMAGES])
-    session = _bare_session(detector, files)
-    yield Figure("bare session", len(files) / session, "img/s")
-    del detector
-    decode = _bare_decode(files, spec, args.workers or cpus)
-    yield Figure("bare decode", len(files) / decode, "img/s")
-
-    whole = _seconds(lambda: _run_entry(files, args))
-    yield Figure("end to end", len(files) / whole, "img/s")
-    yield Figure("end to end, wall time", whole, "s")
-    yield Figure("overhead over session + decode", 100 * (whole / (session + decode) - 1), "%")
-    in_run = whole - start_up
-    yield Figure("the same without start-up", 100 * (in_run / (session + decode) - 1), "%")
-    if args.memory_rows:
-        yield from _memory(files, args)
+def measure(case: Case, args: argparse.Namespace) -> list[Row]:
+    """All contestants in turn, so that whatever slows the machine down hits each of them."""
+    models = " + ".join(read_config(folder).name for folder in case.models)
+    program = ROOT / "training" / "eager_baseline.py"
+    eager = {
+        EAGER[one]: Eager(program, args.eager_python, one, args.eager_batch)
+        for one in args.eager_precision
+    }
+    runs: dict[str, list[Run]] = {}
+    bar = tqdm(range(args.rounds), desc=f"{models}, {case.size.name}", disable=None, leave=False)
+    for _ in bar:
+        for name, run in _round(case, args.only, eager):
+            runs.setdefault(name, []).append(run)
+    rows = make_rows(case, models, runs)
+    print(show(rows), end="\n\n", flush=True)
+    return rows
 
 
-def measure_masks(folder: Path, args: argparse.Namespace) -> Iterator[Figure]:
-    """Speed of masks by size of the picture, and what more views, refinement and size cost."""
-    for side in _MASK_SIDES:
-        (folder / str(side)).mkdir()
-        files = make_pictures(folder / str(side), args.mask_images, side)
-        seconds = _mask_seconds(files, args)
-        yield Figure(f"masks at {side} px", 1 / seconds, "img/s")
-        if side == _COMPARED_SIDE:
-            yield from _mask_extras(files, seconds, args)
-    large = folder / "large"
-    large.mkdir()
-    [file] = make_pictures(large, 1, _LARGE_SIDE)
-    report = _run_entry([file], args, *_masks_into(large, args))
-    peak = report["speed"]["peak_memory"]
-    name = f"{_LARGE_SIDE**2 // 10**6} megapixels"
-    yield Figure(f"mask of {name}", report["masks"]["stages"]["rows"]["seconds"], "s")
-    yield Figure(f"peak memory at {name}, main and worker", sum(peak.values()) / 2**20, "MiB")
-    yield Figure("  … of the main process", peak["main_bytes"] / 2**20, "MiB")
-    yield Figure("  … of the worker", peak["worker_bytes"] / 2**20, "MiB")
+def _round(case: Case, kinds: Sequence[str], eager: dict[str, Eager]) -> list[tuple[str, Run]]:
+    """Every contestant once; one that cannot run says so, and does not come again."""
+    done = []
+    if "entry" in kinds:
+        done.append((ENTRY, run_entry(case, ROOT / "main.py")))
+    if "bare" in kinds:
+        bare = run_bare(case)
+        done += [(SESSION, bare.session), (DECODE, bare.decode)]
+    for name in list(eager) if "eager" in kinds else []:
+        run = eager[name].run(case)
+        if run is None:
+            del eager[name]
+        else:
+            done.append((name, run))
+    return done
 
 
-def _mask_extras(files: Sequence[Path], plain: float, args: argparse.Namespace) -> Iterator[Figure]:
-    """How many times as long a mask takes with all views, and with refinement."""
-    extras = [("five views", ["--views", "5"]), ("guided filter", ["--refine", "guided"])]
-    if importlib.util.find_spec("pydensecrf"):
-        extras.append(("dense CRF", ["--refine", "crf"]))
-    for name, options in extras:
-        seconds = _mask_seconds(files, args, *options)
-        yield Figure(f"  … {name}, added time a picture", 1000 * (seconds - plain), "ms")
-        yield Figure(f"  … {name}, times as long", seconds / plain, "x")
-
-
-def _mask_seconds(files: Sequence[Path], args: argparse.Namespace, *options: str) -> float:
-    """Seconds for one mask, from file to file, start-up left out."""
-    report = _run_entry(files, args, *_masks_into(files[0].parent, args), *options)
-    seconds: float = report["masks"]["stages"]["rows"]["seconds"]
-    return seconds / len(files)
-
-
-def _masks_into(folder: Path, args: argparse.Namespace) -> list[str]:
-    return ["--weights", str(args.localizer), "--masks", str(folder / "masks")]
-
-
-def _latency(detector: Detector, files: Sequence[Path]) -> Iterator[Figure]:
-    """One picture at a time, from the file to its logit, in one process."""
-    detector.score(load_image(files[0]).pixels)
-    seconds = [
-        _seconds(lambda file=file: detector.score(load_image(file).pixels)) for file in _bar(files)
-    ]
-    for percent in (50, 95, 99):
-        value = 1000 * float(np.percentile(seconds, percent))
-        yield Figure(f"latency p{percent}, batch 1", value, "ms")
-
-
-def _bare_session(detector: Detector, files: Sequence[Path]) -> float:
-    """Seconds for the model alone on views that lie in memory."""
-    few = [make_views(load_image(file).pixels, detector.config.input) for file in files[:64]]
-    batch = detector.model.batch_limit
-    pictures: list[Views] = [few[index % len(few)] for index in range(len(files))]
-    detector.logits(pictures[:batch])
-    return _seconds(
-        lambda: [
-            detector.logits(pictures[start : start + batch])
-            for start in _bar(range(0, len(pictures), batch))
-        ]
-    )
-
-
-def _bare_decode(files: Sequence[Path], spec: InputSpec, workers: int) -> float:
-    """Seconds for plain processes that decode and make views, and hand nothing over."""
-    share = -(-len(files) // workers)
-    parts = [files[start : start + share] for start in range(0, len(files), share)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        list(pool.map(_decode, [part[:8] for part in parts], [spec] * len(parts)))  # imports
-        return _seconds(lambda: list(pool.map(_decode, parts, [spec] * len(parts))))
-
-
-def _decode(files: Sequence[Path], spec: InputSpec) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    for file in files:
-        make_views(load_image(file).pixels, spec)
-
-
-def _memory(files: Sequence[Path], args: argparse.Namespace) -> Iterator[Figure]:
-    """Peak memory at ``memory_rows`` rows and at ten times as many."""
-    peaks = []
-    for rows in (args.memory_rows, 10 * args.memory_rows):
-        report = _run_entry([files[index % len(files)] for index in range(rows)], args)
-        peak = report["speed"]["peak_memory"]
-        peaks.append(peak["main_bytes"])
-        yield Figure(f"peak memory at {rows} rows", peak["main_bytes"] / 2**20, "MiB")
-        yield Figure(f"  … of one worker at {rows} rows", peak["worker_bytes"] / 2**20, "MiB")
-    yield Figure("growth over ten times the rows", 100 * (peaks[1] / peaks[0] - 1), "%")
-
-
-def _run_entry(files: Sequence[Path], args: argparse.Namespace, *options: str) -> dict[str, Any]:
-    """Score ``files`` in a fresh process; the report of the run."""
-    with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
-        table, output = Path(folder, "in.csv"), Path(folder, "out.csv")
-        table.write_text("filename\n" + "".join(f"{file}\n" for file in files))
-        command = [sys.executable, ROOT / "main.py", table, output, "--weights", args.weights,
-                   "--provider", args.provider, "--budget", "none", "--quiet"]  # fmt: skip
-        if args.workers:
-            command += ["--workers", str(args.workers)]
-        subprocess.run([*command, *options], check=True)
-        report: dict[str, Any] = json.loads(Path(f"{output}.report.json").read_text())
-    if report["fallbacks"]:
-        sys.exit(f"{len(report['fallbacks'])} pictures fell back: {report['fallbacks'][0]}")
-    return report
-
-
-def _seconds(call: Callable[..., Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def _bar(items: Sequence[Any]) -> Any:
-    return tqdm(items, disable=None, leave=False)
-
-
-def _table(figures: Sequence[Figure]) -> str:
-    width = max(len(figure.name) for figure in figures)
-    return "\n".join(f"{f.name:{width}}  {f.value:10.4g} {f.unit}" for f in figures)
+def machine() -> str:
+    """The processor and how much of it may be used, for a person."""
+    try:
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{available_cpus()} x {name}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="Exit code 0: everything was measured. 1: a run failed. 2: unusable arguments.",
+    )
     add = parser.add_argument
     # fmt: off
-    add("--images", type=int, default=1000, metavar="N",
-        help="Make and score N JPEG pictures. The default is %(default)s.")
-    add("--size", type=int, default=200, metavar="PX",
-        help="Side of a picture in pixels. The default is %(default)s.")
-    add("--weights", type=Path, default=ROOT / "weights" / "detector", metavar="DIR",
+    add("options", nargs="*", metavar="-- OPTION",
+        help="Options of main.py for the entry's runs, behind two dashes: -- --workers 1.")
+    add("--detector", type=Path, default=ROOT / "weights" / "detector", metavar="DIR",
         help="Measure the detector in this folder. The default is the shipped one.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the model on this device. The default is %(default)s.")
-    add("--workers", type=int, metavar="N",
-        help="Decode in N processes. By default one for each CPU that may be used.")
-    add("--memory-rows", type=int, default=0, metavar="N",
-        help="Also compare the peak memory at N rows and at 10 N rows.")
-    add("--localizer", type=Path, metavar="DIR",
-        help="Also measure masks with the localizer in this folder: their speed by size of the "
-        "picture, the cost of views and refinement, and memory at 100 megapixels.")
-    add("--mask-images", type=int, default=20, metavar="N",
-        help="Make masks of N pictures of each size. The default is %(default)s.")
-    add("--only-masks", action="store_true",
-        help="Measure nothing but masks.")
+    add("--localizer", type=Path, default=ROOT / "weights" / "localizer", metavar="DIR",
+        help="With --masks, the localizer in this folder. The default is the shipped one.")
+    add("--masks", action="store_true",
+        help="Also make a mask of each picture.")
+    add("--sizes", nargs="+", default=["200"], metavar="SIZE",
+        help="Sizes of the pictures: 200 is a square of 200 pixels, 12MP are 12 megapixels at "
+        "4:3. Each size is measured by itself. The default is 200.")
+    add("--pictures", type=int, default=1000, metavar="N",
+        help="Answer N pictures in each round. The default is %(default)s.")
+    add("--few", type=int, metavar="N",
+        help="Measure the bare parts and PyTorch on the first N of them, as they keep one pace. "
+        "By default on all.")
+    add("--rounds", type=int, default=3, metavar="N",
+        help="Run everything N times in turn, and give medians. The default is %(default)s.")
+    add("--only", nargs="+", choices=KINDS, default=KINDS,
+        help="Measure nothing else. The default is everything.")
+    add("--provider", default="auto",
+        help="As main.py takes it. The table names what really ran. The default is %(default)s.")
+    add("--eager-precision", nargs="+", choices=tuple(EAGER), default=tuple(EAGER),
+        help="Precisions of PyTorch. The default is both.")
+    add("--eager-batch", type=int, metavar="N",
+        help="Its batch size. By default the fastest is looked for, which takes a minute.")
+    add("--eager-python", default=sys.executable, metavar="FILE",
+        help="The interpreter of an environment with requirements-train.txt. The default is the "
+        "one that runs this; where PyTorch is missing, its rows are left out.")
+    add("--quick", action="store_true",
+        help="One round of 8 pictures: shows that everything runs, and measures little.")
     add("--csv", type=Path, metavar="FILE", help="Write the figures as CSV.")
-    add("--json", type=Path, metavar="FILE", help="Write the figures as JSON.")
+    add("--png", type=Path, metavar="FILE",
+        help="Draw images a second as bars. Needs matplotlib.")
     # fmt: on
     return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -85,6 +85,8 @@ class Outcome:
         seconds: by stage. "start": until the model was ready. "rows": from the first row to the
             last. Of these, "model": the model at work, masks written; "decode": the coordinating
             thread waiting for files, so little where the model is the slower one.
+        start_up: seconds from process start, imports included, until the model began its first
+            batch; None where it never did.
     """
 
     stage: Stage[Any]
@@ -96,6 +98,7 @@ class Outcome:
     resumed: int = 0
     dropped: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    start_up: float | None = None
 
     @property
     def config(self) -> WeightsConfig:
@@ -283,6 +286,8 @@ class RowPass(Generic[S]):
     def _answer(self, batch: range, seen: list[S | ImageError | None]) -> list[Answer]:
         """One batch of files -> answers, on the model thread."""
         began = self._run.clock()
+        if self.outcome.start_up is None:
+            self.outcome.start_up = began - self._run.started
         answers = self.stage.answer(batch, seen, self._governor.keeps)
         self._spend("model", began)
         return answers

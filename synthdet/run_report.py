@@ -47,6 +47,7 @@ def make_report(
         "speed": {
             "wall_seconds": round(wall_seconds, 3),
             "images_per_second": _rate(computed, wall_seconds),
+            "start_up_seconds": outcome.start_up and round(outcome.start_up, 3),
             "stages": _stages(outcome),
             "peak_memory": peak_memory(),
         },

@@ -11,6 +11,7 @@ import argparse
 import copy
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,7 +91,12 @@ class Difference:
 
 
 def export_network(
-    network: Average, out: Path, config: WeightsConfig, views: np.ndarray, precision: str
+    network: Average,
+    out: Path,
+    config: WeightsConfig,
+    views: np.ndarray,
+    precision: str,
+    card: Callable[[WeightsConfig], str] = model_card,
 ) -> Difference:
     """Write one weights folder, and keep it only when the numbers agree.
 
@@ -100,6 +106,7 @@ def export_network(
         config: its description, but for ``files`` and the difference.
         views: uint8 VxSxSx3 of real pictures.
         precision: of the graph, a key of `TOLERANCE`.
+        card: what the folder's README.md says.
 
     Raises:
         WeightsError: the numbers differ by more than the tolerance; nothing is written.
@@ -115,7 +122,7 @@ def export_network(
     measured = {"precision": precision, "largest_difference": difference.largest}
     config = replace(config, provenance={**config.provenance, **measured})
     config.save(partial)
-    (partial / "README.md").write_text(model_card(config), encoding="utf-8")
+    (partial / "README.md").write_text(card(config), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return difference
