@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository
 
@@ -33,6 +34,7 @@ from synthdet.benchmark.table import DECODE, EAGER, ENTRY, SESSION, Row, make_ro
 from synthdet.console import say
 from synthdet.errors import SynthdetError
 from synthdet.machine import available_cpus
+from synthdet.session import Provider
 from synthdet.weights import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,26 +49,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.png:
             check_charts()
-        rows: list[Row] = []
-        for text in args.sizes:
+        cases: list[list[Row]] = []
+        for size in map(Size.parse, args.sizes):
             with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as folder:
-                rows += measure(make_case(Size.parse(text), Path(folder), args), args)
+                files = make_pictures(Path(folder), args.pictures, size)
+                cases += [measure(make_case(size, files, one, args), args) for one in args.batches]
         if args.csv:
-            write_csv(rows, args.csv, machine())
+            write_csv([row for rows in cases for row in rows], args.csv, machine())
         if args.png:
-            draw(rows, args.png, machine())
+            draw(cases, args.png, machine())
     except SynthdetError as error:
         say(f"benchmark.py: error: {error}")
         return error.exit_code
     return 0
 
 
-def make_case(size: Size, folder: Path, args: argparse.Namespace) -> Case:
-    """Pictures of one size, and what is asked of them."""
-    files = make_pictures(folder, args.pictures, size)
-    few = min(len(files), args.few or len(files))
-    localizer = args.localizer if args.masks else None
-    return Case(args.detector, localizer, size, files, few, args.provider, args.options)
+def make_case(
+    size: Size, files: Sequence[Path], batch_size: int | None, args: argparse.Namespace
+) -> Case:
+    """What is asked of pictures of one size."""
+    return Case(
+        detector=args.detector,
+        localizer=args.localizer if args.masks else None,
+        size=size,
+        files=files,
+        few=min(len(files), args.few or len(files)),
+        provider=args.provider,
+        batch_size=batch_size,
+        options=args.options,
+    )
 
 
 def measure(case: Case, args: argparse.Namespace) -> list[Row]:
@@ -141,7 +152,10 @@ def _parser() -> argparse.ArgumentParser:
         help="Run everything N times in turn, and give medians. The default is %(default)s.")
     add("--only", nargs="+", choices=KINDS, default=KINDS,
         help="Measure nothing else. The default is everything.")
-    add("--provider", default="auto",
+    add("--batches", type=int, nargs="+", default=[None], metavar="N",
+        help="Most views in one call of the model, each number measured by itself. By default "
+        "the device decides.")
+    add("--provider", choices=get_args(Provider), default="auto",
         help="As main.py takes it. The table names what really ran. The default is %(default)s.")
     add("--eager-precision", nargs="+", choices=tuple(EAGER), default=tuple(EAGER),
         help="Precisions of PyTorch. The default is both.")

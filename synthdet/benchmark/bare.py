@@ -46,6 +46,8 @@ def _measure(case: Case) -> Bare:
     detector = Detector.load(case.detector, case.provider)
     localizer = Localizer.load(case.localizer, case.provider) if case.localizer else None
     models = [detector.model] + ([localizer.model] if localizer else [])
+    for model in models:
+        model.batch_limit = case.batch_size or model.batch_limit
     pixels = load_image(files[0]).pixels
     session = Run(
         pictures=len(files),

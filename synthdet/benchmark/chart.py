@@ -25,26 +25,24 @@ def check_charts() -> None:
         )
 
 
-def draw(rows: Sequence[Row], path: Path, machine: str) -> None:
-    """Write a PNG. Bare decode is left out: it answers nothing, and its bar would dwarf the rest.
+def draw(cases: Sequence[Sequence[Row]], path: Path, machine: str) -> None:
+    """Write a PNG with a panel for each case, the rows of its contestants.
 
-    Each panel has a scale of its own, from 0, for cases differ by orders of magnitude.
+    Each panel has a scale of its own, from 0, for cases differ by orders of magnitude. Bare decode
+    is left out: it answers nothing, and its bar would dwarf the rest.
     """
     from matplotlib.figure import Figure
 
-    cases: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        if row.contestant != DECODE:
-            cases.setdefault((row.models, row.answers, row.size), []).append(row)
-    heights = [1.5 + len(case) for case in cases.values()]
+    heights = [1.5 + len(rows) for rows in cases]
     figure = Figure(figsize=(8, _BAR * sum(heights) + 0.6), layout="constrained")
     panels = figure.subplots(len(cases), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (case, shown) in zip(panels, cases.items(), strict=True):
+    for panel, rows in zip(panels, cases, strict=True):
+        shown = [row for row in rows if row.contestant != DECODE]
         names = [f"{row.contestant}\n{row.ran_on}" for row in shown]
         colours = [_COLOURS[row.contestant] for row in shown]
         bars = panel.barh(names, [row.images_per_second for row in shown], color=colours)
         panel.bar_label(bars, [f"{row.images_per_second:.3g}" for row in shown], padding=3)
-        panel.set_title(", ".join(case), loc="left", fontsize=10)
+        panel.set_title(rows[0].case, loc="left", fontsize=10)
         panel.invert_yaxis()
         panel.margins(x=0.1)
         panel.spines[["top", "right"]].set_visible(False)

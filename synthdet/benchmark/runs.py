@@ -35,6 +35,7 @@ class Case:
         files: the pictures.
         few: how many of them the bare model and PyTorch are measured on, as both keep one pace.
         provider: as `main.py` takes it.
+        batch_size: most views in one call of the model; None asks the device.
         options: further arguments of `main.py`.
     """
 
@@ -44,6 +45,7 @@ class Case:
     files: Sequence[Path]
     few: int
     provider: Provider
+    batch_size: int | None = None
     options: Sequence[str] = ()
 
     @property
@@ -97,6 +99,8 @@ def run_entry(case: Case, main: Path) -> Run:
         command += ["--budget", "none", "--quiet", *case.options]
         for folder in case.models:
             command += ["--weights", str(folder)]
+        if case.batch_size:
+            command += ["--batch-size", str(case.batch_size)]
         if case.localizer:
             command += ["--masks", str(Path(name, "masks"))]
         seconds = _time(command)

@@ -66,6 +66,12 @@ class Row:
     stages: dict[str, float]
 
     @property
+    def case(self) -> str:
+        """What was measured, for a person; of the first contestant, whose batch size it names."""
+        batch = f", batch {self.batch_size}" if self.batch_size else ""
+        return f"{self.models}, {self.answers}, {self.size}{batch}"
+
+    @property
     def ran_on(self) -> str:
         """Provider and precision, as far as they are known."""
         return f"{self.provider} {self.precision}".strip()
@@ -158,8 +164,7 @@ def _cell(value: object) -> object:
 
 def show(rows: Sequence[Row]) -> str:
     """The rows of one case, for a person."""
-    first = rows[0]
-    lines = [f"{first.models}, {first.answers}, {first.size}"]
+    lines = [rows[0].case]
     head = ["", "images/s", "ratio", "start-up s", "5,000 in s", "p50 ms", "p95 ms", "p99 ms",
             "main MiB", "worker MiB", "batch", "ran on"]  # fmt: skip
     cells = [head] + [[row.contestant, *map(_short, _figures(row)), row.ran_on] for row in rows]

@@ -25,12 +25,12 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     detector = write_detector(folder / "detector")
     localizer = write_localizer(folder / "localizer", size=64)
     files = make_pictures(folder / "pictures", 6, SIZE)
-    return Case(detector, localizer, SIZE, files, 4, "cpu", ["--workers", "1"])
+    return Case(detector, localizer, SIZE, files, 4, "cpu", 3, ["--workers", "1"])
 
 
 def test_the_entry_answers_everything_as_a_process_of_its_own(case: Case) -> None:
     run = run_entry(case, MAIN)
-    assert (run.pictures, run.provider) == (6, "cpu")
+    assert (run.pictures, run.provider, run.batch_size) == (6, "cpu", 3)
     assert 0 < (run.start_up or 0) < run.seconds
     assert run.rate > 0
     assert min(run.main_mib or 0, run.worker_mib or 0) > 10
@@ -51,6 +51,7 @@ def test_an_entry_that_fails_stops_the_benchmark(case: Case, tmp_path: Path) -> 
 def test_the_bare_parts_are_measured_on_a_few(case: Case) -> None:
     session, decode = run_bare(case)
     assert (session.pictures, decode.pictures, len(session.latencies)) == (4, 4, 4)
+    assert session.batch_size == 3
     assert set(session.stages) == {"read", "decode", "views", "model"}
     assert session.stages["model"] == pytest.approx(1000 * session.seconds / 4)
     assert min(*session.stages.values(), decode.seconds) > 0

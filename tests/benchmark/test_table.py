@@ -51,7 +51,7 @@ def test_overhead_is_beyond_session_and_decode_in_turn() -> None:
 
 def test_the_table_for_a_person() -> None:
     shown = show(make_rows(CASE, "tiny", RUNS)).splitlines()
-    assert shown[0] == "tiny, logits, 200 px"
+    assert shown[0] == "tiny, logits, 200 px, batch 16"
     assert " ".join(shown[2].split()) == "entry 20 10 2 252 – – – 210 90 16 cpu fp32"
     assert shown[-2:] == [
         "entry, ms a picture: write 2",
