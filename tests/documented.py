@@ -28,7 +28,6 @@ PROGRAMS = ("python", "synthdet", "cat", "cp", "head", "mkdir", "(echo")  # that
 
 # What is made smaller: beginning of a command, option, value that it gets whatever the page says.
 SMALLER = [
-    ("python scripts/benchmark.py", "--images", "4"),
     ("python training/data/copymove.py", "--count", "60"),
     ("python training/data/copymove.py", "--size", "64"),
     ("python training/data/forge.py", "--count", "12"),

@@ -174,6 +174,8 @@ def shard_weights(graph: onnx.ModelProto, path: Path) -> list[Path]:
         set_external_data(weight, shards[-1].name)
         filled += length
     write_external_data_tensors(graph, str(path.parent))
+    for shard in shards:
+        shard.chmod(0o644)  # onnx lets its owner alone read it; a container may run as another user
     return shards
 
 

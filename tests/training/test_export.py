@@ -125,6 +125,7 @@ def test_large_weights_go_to_files_that_git_takes(tmp_path, monkeypatch):
     files = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert {"model.onnx", "model.onnx.data.00", "model.onnx.data.01"} < set(files)
     assert all(size <= 50_000 for size in files.values())
+    assert all((tmp_path / "out" / name).stat().st_mode & 0o004 for name in files)
     assert set(load_config(tmp_path / "out").files) == set(files) - {"config.json", "README.md"}
 
 
