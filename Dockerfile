@@ -13,7 +13,8 @@ RUN python -m pip wheel --no-cache-dir --no-deps --disable-pip-version-check \
 
 FROM python:3.11-slim-bookworm
 
-# cuda: for a GPU, and a CPU where there is none.  cpu: the runtime's CPU build, without CUDA.
+# cuda: for a GPU, and a CPU where there is none.  cpu: the runtime's CPU build, without CUDA, and
+# OpenVINO, which runs large models twice as fast where the CPU computes in bf16.
 ARG DEVICE=cuda
 
 # Each decode worker would start a pool of BLAS threads that nothing here uses: hence one thread.
@@ -27,14 +28,14 @@ ENV ORT_DISABLE_TELEMETRY=1 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 WORKDIR /code
-COPY requirements.txt requirements-cuda.txt ./
+COPY requirements.txt requirements-cuda.txt requirements-openvino.txt ./
 RUN case "$DEVICE" in \
-      cuda) ;; \
-      cpu) sed -i 's/^onnxruntime-gpu/onnxruntime/' requirements.txt && : > requirements-cuda.txt ;; \
+      cuda) beside=requirements-cuda.txt ;; \
+      cpu) beside=requirements-openvino.txt && sed -i 's/^onnxruntime-gpu/onnxruntime/' requirements.txt ;; \
       *) echo "DEVICE is '$DEVICE', expected cuda or cpu" >&2; exit 2 ;; \
     esac \
  && python -m pip install --no-cache-dir --root-user-action=ignore --disable-pip-version-check \
-      -r requirements.txt -r requirements-cuda.txt
+      -r requirements.txt -r "$beside"
 COPY --from=build /wheels /tmp/wheels
 RUN python -m pip install --no-cache-dir --root-user-action=ignore --disable-pip-version-check \
       --no-index /tmp/wheels/*.whl && rm -r /tmp/wheels

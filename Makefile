@@ -64,7 +64,7 @@ $(RUN): requirements.txt | $(BASE)
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUN)
+$(DEV): requirements-dev.txt requirements-openvino.txt $(RUN)
 	$(PIP) -r requirements-dev.txt
 	@touch $@
 

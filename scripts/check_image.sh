@@ -31,6 +31,7 @@ main() {
   cp -r examples/. "$data" && mv "$data/input.csv" "$data/metainfo.csv" && chmod -R a+rX "$data"
   score_as 0:0
   score_as 10001:10001
+  [ "$device" != cpu ] || check_openvino
   echo "== $tag: $("${engine[@]}" image inspect --format '{{.Size}}' "$tag") bytes"
 }
 
@@ -99,6 +100,13 @@ print(f"{len(asked)} rows in order, all finite; only odd/broken.jpg fell back;",
       f"{report['run']['provider']}, {report['speed']['wall_seconds']} s")
 PY
   "${engine[@]}" volume rm --force $volume >/dev/null
+}
+
+check_openvino() {
+  echo "== python main.py examples/input.csv /tmp/out.csv --provider openvino"
+  "${engine[@]}" run "${run_args[@]}" "$tag" sh -c '
+    python main.py examples/input.csv /tmp/out.csv --provider openvino &&
+    grep "\"provider\": \"openvino\"" /tmp/out.csv.report.json'
 }
 
 skip() {

@@ -50,9 +50,11 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "default the device decides.")
     add("--workers", metavar="N", type=positive_int,
         help="Decode in N processes. By default one for each CPU that may be used.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the model on this device. The default, auto, takes a GPU where there is one. "
-        "Without one, the run goes on on the CPU and says so.")
+    add("--provider", choices=("auto", "cuda", "openvino", "cpu"), default="auto",
+        help="Run the model on this backend. The default, auto, takes a GPU where there is one, "
+        "and OpenVINO where it is installed and the CPU computes in bf16. One that does not run, "
+        "or answers otherwise than the weights' self-test, is left out with a warning, and the "
+        "run goes on on the next; cpu, ONNX Runtime in fp32, is the last.")
     add("--budget", metavar="SECONDS", type=_budget, default="auto",
         help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
         "default, auto, grants 0.68 seconds an image, and at least 120; it sets no deadline where "

@@ -58,8 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", metavar="DIR", action="append", default=[],
         help="Use the model in this folder instead of the shipped one of its task. May be "
         "repeated for models of different tasks.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the model on this device; auto takes a GPU where there is one.")
+    add("--provider", choices=("auto", "cuda", "openvino", "cpu"), default="auto",
+        help="Run the model on this backend; auto takes a GPU where there is one, and OpenVINO "
+        "where it is installed and the CPU computes in bf16.")
     add("--version", action="version", version=f"synthdet {__version__}")
     # fmt: on
     return parser

@@ -43,6 +43,15 @@ def gpu_present() -> bool:
     return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
 
 
+def computes_in_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU multiplies bfloat16 itself, in tiles (AMX) or vectors (AVX512-BF16)."""
+    try:
+        flags = cpuinfo.read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
+
+
 def process_age() -> float:
     """Seconds since the kernel started this process; 0.0 where that cannot be told.
 

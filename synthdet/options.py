@@ -34,7 +34,7 @@ class Options:
         locator: folder of the model that writes masks, where the first one is a detector; None
             where no masks are asked for.
         locate: what is located, and where it is written.
-        provider: "auto", "cuda" or "cpu".
+        provider: "auto", "cuda", "openvino" or "cpu".
         batch_size: rows in a batch, and most views in one call of the model; None asks the device.
         workers: decode processes; None takes one for each CPU that may be used.
         budget: seconds from process start to the finished output; None for no deadline.

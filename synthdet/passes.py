@@ -78,6 +78,7 @@ class Outcome:
         journal: where its finished batches are kept.
         answers: one a row, in the input's order.
         provider: the one that really ran; "none" when the pass ended before a model was loaded.
+        precision: of its arithmetic; "none" likewise.
         batch_size: most pictures in one call of the model.
         ended: "complete", "deadline", "interrupted", or "failed" where the run itself broke.
         resumed: rows taken from an earlier run's journal.
@@ -93,6 +94,7 @@ class Outcome:
     journal: Journal
     answers: list[Answer] = field(default_factory=list)
     provider: str = "none"
+    precision: str = "none"
     batch_size: int = 0
     ended: str = "complete"
     resumed: int = 0
@@ -173,7 +175,7 @@ class RowPass(Generic[S]):
             for model in loading:
                 self._wait(model)
             self.outcome.batch_size = self.stage.model.batch_limit
-            self.outcome.provider = self.stage.model.provider
+            self._note_backend()
             self._spend("start", opened)
             finished = self._open_journal()
             began = self._run.clock()
@@ -181,7 +183,11 @@ class RowPass(Generic[S]):
                 self._answer_all(pool, thread, finished)
             finally:
                 self._spend("rows", began)
-                self.outcome.provider = self.stage.model.provider  # a GPU may have been given up
+                self._note_backend()  # a GPU may have been given up
+
+    def _note_backend(self) -> None:
+        model = self.stage.model
+        self.outcome.provider, self.outcome.precision = model.provider, model.precision
 
     def _open_journal(self) -> dict[int, list[Answer]]:
         """Finished batches of an earlier run. Only now, so that a start that fails loses none."""
@@ -198,7 +204,7 @@ class RowPass(Generic[S]):
             "input": self._run.manifest.sha256,
             "weights": asdict(self.stage.config),
             "limits": asdict(self._options.limits),
-            "device": [self.outcome.provider, self.outcome.batch_size],
+            "device": [self.outcome.provider, self.outcome.precision, self.outcome.batch_size],
             "options": self.stage.shaping(),
         }
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()

@@ -20,7 +20,9 @@ from synthdet.verdicts import VERDICTS, VerdictRule
 
 SCHEMA = Path(__file__).with_name("run_report.schema.json")
 FORMAT = 1
-_PACKAGES = ("onnxruntime-gpu", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
+_PACKAGES = (
+    "onnxruntime-gpu", "onnxruntime", "openvino", "numpy", "pillow", "opencv-python-headless",
+)  # fmt: skip
 
 
 def make_report(
@@ -117,6 +119,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
     return {
         "ended": outcome.ended,
         "provider": outcome.provider,
+        "precision": outcome.precision,
         "batch_size": outcome.batch_size,
         "resumed_rows": outcome.resumed,
         "dropped": outcome.dropped,

@@ -1,26 +1,38 @@
-"""A weights folder -> a verified model on a chosen provider. The only import of the runtime."""
+"""A weights folder -> a verified model on a chosen backend. Nothing else knows the backends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from synthdet import self_test
+from synthdet.backends import Backend
+from synthdet.backends.choice import NAMES, Candidate, candidates, first_line, open_reference
 from synthdet.console import say
 from synthdet.errors import WeightsError
-from synthdet.machine import available_cpus, gpu_present
-from synthdet.weights import Task, WeightsConfig, read_config, verify_files
+from synthdet.machine import available_cpus
+from synthdet.self_test import SelfTest
+from synthdet.weights import (
+    GRAPHS,
+    Precision,
+    Task,
+    WeightsConfig,
+    read_config,
+    sha256_of,
+    verify_files,
+)
 
-Provider = Literal["auto", "cuda", "cpu"]
+Provider = Literal["auto", "cuda", "openvino", "cpu"]
 Warn = Callable[[str], None]
 
-GPU_MEMORY_LIMIT = 14 * 2**30  # bytes; the contest's card has 16 GB, and CUDA itself needs some
-BATCH_SIZES = {"cuda": 64, "cpu": 16}  # a CPU gains nothing beyond; a GPU is full from here on
+REFERENCE = "cpu"  # ONNX Runtime in fp32, which the export compared with the network itself
+# A CPU gains nothing beyond; a GPU is full from here on.
+BATCH_SIZES = {"cuda": 64, "openvino": 16, "cpu": 16}
 # A localizer's squares are larger and keep all their features: so many pixels in one call.
-LOCALIZER_PIXELS = {"cuda": 2**22, "cpu": 2**18}
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+LOCALIZER_PIXELS = {"cuda": 2**22, "openvino": 2**18, "cpu": 2**18}
 _OUT_OF_MEMORY = (
     "out of memory",
     "failed to allocate memory",
@@ -40,26 +52,21 @@ class OnnxModel:
 
     Attributes:
         config: the weights folder's description.
-        provider: "cuda" or "cpu", the one that really runs; a GPU that fails is given up.
         batch_limit: most pictures run at once; halved whenever the device runs out of memory.
     """
 
     def __init__(
         self,
-        session: ort.InferenceSession,
+        backend: Backend,
         config: WeightsConfig,
-        provider: str,
-        open_on_cpu: Callable[[], ort.InferenceSession],
+        open_reference: Callable[[], Backend],
         warn: Warn = warn_on_stderr,
     ) -> None:
         self.config = config
-        self.provider = provider
-        self.batch_limit = most_at_once(config, provider)
-        self._session = session
-        self._open_on_cpu = open_on_cpu
+        self.batch_limit = most_at_once(config, backend.provider)
+        self._backend = backend
+        self._open_reference = open_reference
         self._warn = warn
-        self._input = session.get_inputs()[0].name
-        self._outputs = [output.name for output in session.get_outputs()]
 
     @classmethod
     def load(
@@ -72,11 +79,15 @@ class OnnxModel:
     ) -> "OnnxModel":
         """Verify a weights folder and open its graph.
 
+        A backend other than the reference, ONNX Runtime in fp32 on the CPU, runs only once it has
+        given the stored answers of the folder's self-test. One that does not open or disagrees is
+        left out with a warning, and the next one is tried; the reference is the last.
+
         Args:
-            folder: holds ``model.onnx`` and ``config.json``.
+            folder: holds graphs and ``config.json``.
             task: what the graph must answer.
-            provider: "auto" takes CUDA where a device is visible; "cuda" tries it anyway. Both
-                fall back to the CPU, and say so.
+            provider: "auto" takes CUDA where a device is visible, then OpenVINO where it is
+                installed and the CPU computes in bf16; "cuda" and "openvino" are tried anyway.
             threads: CPU threads for one operator; by default the CPUs this process may use.
             warn: takes one line for a person.
 
@@ -84,43 +95,71 @@ class OnnxModel:
             WeightsError: missing, corrupt or unfit weights.
         """
         config = read_config(folder, task)
-        verify_files(folder, config)
+        verify_files(folder, config, GRAPHS["fp32"])
         threads = threads or available_cpus()
+        test = SelfTest.read(folder, config)
 
-        def open_on_cpu() -> ort.InferenceSession:
-            return _open_on_cpu(folder / "model.onnx", threads)
+        def on_reference() -> Backend:
+            return open_reference(folder, "fp32", threads)
 
-        session = None
-        if provider == "cuda" or (provider == "auto" and gpu_present()):
-            session = _open_on_cuda(folder / "model.onnx", threads, warn)
-        if session is None:
-            return cls(open_on_cpu(), config, "cpu", open_on_cpu, warn)
-        return cls(session, config, "cuda", open_on_cpu, warn)
+        for candidate in candidates(provider, config, tested=test is not None):
+            backend = _try(candidate, folder, config, test, threads)
+            if isinstance(backend, str):
+                warn(f"{candidate} is not used ({backend}); what is tried next is slower")
+                continue
+            if test is None:
+                warn(f"{folder} has no self-test, so {candidate} runs unchecked")
+            return cls(backend, config, on_reference, warn)
+        return cls(on_reference(), config, on_reference, warn)
+
+    @classmethod
+    def as_written(cls, folder: Path, precision: Precision = "fp32") -> "OnnxModel":
+        """The graph of one precision on the reference backend, to compare numbers with.
+
+        Raises:
+            WeightsError: missing, corrupt or unfit weights.
+        """
+        config = read_config(folder)
+        verify_files(folder, config, GRAPHS[precision])
+
+        def on_reference() -> Backend:
+            return open_reference(folder, precision, available_cpus())
+
+        return cls(on_reference(), config, on_reference)
+
+    @property
+    def provider(self) -> str:
+        """The one that really runs: "cuda", "openvino" or "cpu"."""
+        return self._backend.provider
+
+    @property
+    def precision(self) -> Precision:
+        """Of the arithmetic."""
+        return self._backend.precision
 
     def run(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """uint8 NxHxWx3, N at least 1 -> the graph's outputs by name, each float32 Nx….
 
         Runs at most ``batch_limit`` pictures at once. When the device is out of memory the limit
-        is halved and the work goes on; the smaller limit stays. A GPU that cannot take a single
-        picture, or fails in another way, is given up for the CPU.
+        is halved and the work goes on; the smaller limit stays. A backend that cannot take a
+        single picture, or fails in another way, is given up for the reference.
 
         Raises:
-            Exception: whatever the runtime raises on the CPU.
+            Exception: whatever the reference raises.
         """
-        parts: list[list[npt.NDArray[Any]]] = []
+        parts: list[dict[str, npt.NDArray[Any]]] = []
         start = 0
         while start < len(images):
             batch = images[start : start + self.batch_limit]
             try:
-                parts.append(self._session.run(self._outputs, {self._input: batch}))
-            except Exception as error:  # the runtime raises a dozen types of its own
+                parts.append(_ask(self._backend, batch))
+            except Exception as error:  # the run times raise a dozen types of their own
                 self._adapt(len(batch), error)
                 continue
             start += len(batch)
-        columns = zip(*parts, strict=True)
         return {
-            name: np.concatenate(column).astype(np.float32, copy=False)
-            for name, column in zip(self._outputs, columns, strict=True)
+            name: np.concatenate([part[name] for part in parts]).astype(np.float32, copy=False)
+            for name in parts[0]
         }
 
     def try_once(self, folder: Path) -> dict[str, tuple[int, ...]]:
@@ -132,7 +171,7 @@ class OnnxModel:
         size = self.config.input.size
         try:
             raw = self.run(np.zeros((1, size, size, 3), np.uint8))
-        except Exception as error:  # the runtime raises a dozen types of its own
+        except Exception as error:  # the run times raise a dozen types of their own
             raise WeightsError(
                 f"{folder}/model.onnx does not take uint8 1x{size}x{size}x3 ({error}): "
                 "export the model again"
@@ -140,18 +179,45 @@ class OnnxModel:
         return {name: values.shape for name, values in raw.items()}
 
     def _adapt(self, batch: int, error: Exception) -> None:
-        """Make the next try smaller, or move it to the CPU; raise where neither is left."""
-        # The runtime has no exception type of its own for this; the message must tell.
+        """Make the next try smaller, or move it to the reference; raise where neither is left."""
+        # No run time has an exception type of its own for this; the message must tell.
         no_memory = any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
         if no_memory and batch > 1:
             self.batch_limit = batch // 2
             self._warn(f"out of memory at {batch} pictures; going on with {batch // 2} at once")
-        elif self.provider == "cuda":
-            self._warn(f"CUDA failed ({_first_line(error)}); going on on the CPU, which is slower")
-            self._session, self.provider = self._open_on_cpu(), "cpu"
-            self.batch_limit = min(self.batch_limit, most_at_once(self.config, "cpu"))
+        elif self.provider != REFERENCE:
+            name = NAMES[self.provider]
+            self._warn(f"{name} failed ({first_line(error)}); going on on {NAMES[REFERENCE]}")
+            self._backend = self._open_reference()
+            self.batch_limit = min(self.batch_limit, most_at_once(self.config, self.provider))
         else:
             raise error
+
+
+def add_self_test(folder: Path, tell: Callable[[str], None] = say) -> WeightsConfig:
+    """Record what the reference answers in a weights folder, replacing an older record.
+
+    Where this CPU computes in bf16 and OpenVINO is installed, bf16 is tried at once, and noted in
+    the config as unfit where it disagrees, so that no run spends its start on finding out.
+
+    Returns:
+        The new description, which is written.
+
+    Raises:
+        WeightsError: missing, corrupt or unfit weights.
+    """
+    config = read_config(folder)
+    test = SelfTest.record(OnnxModel.as_written(folder).run, config.input.size)
+    test.save(folder)
+    files = {**config.files, self_test.FILE: sha256_of(folder / self_test.FILE)}
+    config = replace(config, files=files, unfit=[])
+    bf16 = Candidate("openvino", "bf16")
+    if bf16 in candidates("openvino", config, tested=True):
+        found = _try(bf16, folder, config, test, available_cpus())
+        config = replace(config, unfit=["bf16"] if isinstance(found, str) else [])
+        tell(f"{bf16}: {found if isinstance(found, str) else 'agrees with fp32'}")
+    config.save(folder)
+    return config
 
 
 def most_at_once(config: WeightsConfig, provider: str) -> int:
@@ -162,46 +228,19 @@ def most_at_once(config: WeightsConfig, provider: str) -> int:
     return max(1, min(most, LOCALIZER_PIXELS[provider] // config.input.size**2))
 
 
-def _open_on_cuda(path: Path, threads: int, warn: Warn) -> ort.InferenceSession | None:
-    """A session that runs on CUDA, or None and a warning that says why not."""
-    limits = {
-        "gpu_mem_limit": GPU_MEMORY_LIMIT,
-        "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC",
-    }
-    providers = [(_CUDA, limits), _CPU]
-    why = "the runtime left it out"
+def _try(
+    candidate: Candidate, folder: Path, config: WeightsConfig, test: SelfTest | None, threads: int
+) -> Backend | str:
+    """The backend, opened and held against the self-test; or why it is of no use."""
     try:
-        ort.preload_dlls()  # finds the CUDA and cuDNN wheels beside this package
-        session = ort.InferenceSession(path, _options(threads), providers=providers)
-        # get_available_providers() lists CUDA on machines without a GPU; the session knows.
-        if _CUDA in session.get_providers():
-            return session
+        backend = candidate.open(folder, config, threads)
+        if test is None:
+            return backend
+        answers = _ask(backend, test.images)
+        return test.disagreement(answers, config, backend.precision) or backend
     except Exception as error:  # a broken driver must not cost the run
-        why = _first_line(error)
-    warn(f"CUDA does not run here ({why}); scoring on the CPU, which is slower")
-    return None
+        return first_line(error)
 
 
-def _open_on_cpu(path: Path, threads: int) -> ort.InferenceSession:
-    try:
-        return ort.InferenceSession(path, _options(threads), providers=[_CPU])
-    except Exception as error:  # the runtime raises a dozen types of its own
-        raise WeightsError(
-            f"{path} cannot be loaded ({_first_line(error)}): expected an ONNX graph that "
-            "onnxruntime can run; export the model again"
-        ) from error
-
-
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only; warnings are for the exporter
-    # Threads that spin while they wait would take the CPUs from the decoding workers.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+def _ask(backend: Backend, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+    return dict(zip(backend.outputs, backend.run(images), strict=True))

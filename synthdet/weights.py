@@ -1,4 +1,4 @@
-"""The weights folder: ``model.onnx``, ``config.json`` and a model card, checked before use.
+"""The weights folder: graphs, ``config.json`` and a model card, checked before use.
 
 `training/export.py` writes the folder, `session.py` runs it, and this file is what both agree on.
 """
@@ -15,6 +15,14 @@ from synthdet.views import InputSpec
 FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
 Task = Literal["detector", "localizer", "instances"]
 ImageScore = Literal["head", "map"]
+Precision = Literal["fp32", "fp16", "bf16"]  # of a backend's arithmetic
+
+# The graph that is run in a precision. bf16 is what a backend makes of the one in fp32.
+GRAPHS: dict[Precision, str] = {
+    "fp32": "model.onnx",
+    "bf16": "model.onnx",
+    "fp16": "model-fp16.onnx",
+}
 
 
 def shipped_weights() -> Path:
@@ -77,13 +85,14 @@ class WeightsConfig:
         task: which question the graph answers.
         version: of the weights, for a person.
         input: the views that the graph wants; of a localizer, the side of its squares.
-        files: file name -> sha256 in hexadecimal, for every file the graph needs.
+        files: file name -> sha256 in hexadecimal, for every file a run needs.
         temperature, bias: a picture's logit is ``raw / temperature + bias``; ``bias`` places the
             threshold of best balanced accuracy at 0.
         prior_logit: the finite, non-zero answer for a row that gave no pixels.
         thresholds: named thresholds on the logit for formats that want another than 0.
         localization: of a localizer or an instances model; None for a detector.
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
+        unfit: precisions known to give other answers than fp32: no run tries them.
         provenance: data, code and measures that led to the weights, for a person.
     """
 
@@ -98,6 +107,7 @@ class WeightsConfig:
     thresholds: dict[str, float] = field(default_factory=dict)
     localization: LocalizationSpec | None = None
     conformal: dict[str, list[float]] = field(default_factory=dict)
+    unfit: list[Precision] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -134,14 +144,20 @@ def read_config(folder: Path, task: Task | None = None) -> WeightsConfig:
     return config
 
 
-def verify_files(folder: Path, config: WeightsConfig) -> None:
-    """Compare the sha256 of every file that ``config`` names.
+def verify_files(folder: Path, config: WeightsConfig, graph: str = "") -> None:
+    """Compare the sha256 of the files that ``config`` names.
+
+    Args:
+        folder: the weights folder.
+        config: its description.
+        graph: a graph's name: only it and its weights are read. By default every file is.
 
     Raises:
         WeightsError: a file is missing or its bytes have changed.
     """
     for name, expected in config.files.items():
-        _verify(folder / name, expected)
+        if name.startswith(graph):
+            _verify(folder / name, expected)
 
 
 def sha256_of(path: Path) -> str:
@@ -182,6 +198,8 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
         raise ValueError("localization belongs to every task but the detector's")
     if not config.files:
         raise ValueError("files is empty")
+    if not set(config.unfit) <= set(get_args(Precision)):
+        raise ValueError(f"unfit is {config.unfit!r}, expected some of {get_args(Precision)}")
     if not all(_is_finite(x) for x in (config.temperature, config.bias, config.prior_logit)):
         raise ValueError("temperature, bias and prior_logit must be finite numbers")
     if config.temperature <= 0 or config.prior_logit == 0:

@@ -44,10 +44,15 @@ def test_the_run_time_is_free_of_training(path: Path) -> None:
         assert not roots & {"training", "scripts", "main"}
 
 
-@pytest.mark.parametrize("path", files("synthdet"), ids=lambda path: path.stem)
-def test_only_the_session_knows_the_runtime(path: Path) -> None:
-    knows = "onnxruntime" in {name.partition(".")[0] for name in imports(path)}
-    assert knows == (path.name == "session.py" and path.parent.name == "synthdet")
+@pytest.mark.parametrize("path", files("synthdet", "scripts"), ids=lambda path: path.stem)
+def test_a_run_time_is_known_in_one_file_and_that_to_the_session_alone(path: Path) -> None:
+    found = imports(path)
+    for run_time in ("onnxruntime", "openvino"):
+        knows = run_time in {name.partition(".")[0] for name in found}
+        assert knows == (path == ROOT / "synthdet" / "backends" / f"{run_time}.py")
+    knows_backends = any(name.startswith("synthdet.backends") for name in found)
+    inside = path.parent.name == "backends"
+    assert inside or knows_backends == (path == ROOT / "synthdet" / "session.py")
 
 
 @pytest.mark.parametrize("path", files("training")[1:], ids=lambda path: path.stem)

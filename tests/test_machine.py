@@ -69,3 +69,16 @@ def test_a_fresh_process_knows_its_age() -> None:
 def test_the_age_of_a_shell_that_became_us_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_OLDEST_START", 0.0)
     assert process_age() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [("fpu avx512f avx512_bf16", True), ("fpu amx_bf16 amx_tile", True), ("fpu avx512f", False)],
+)
+def test_a_cpu_says_whether_it_computes_in_bf16(tmp_path: Path, flags: str, found: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert machine.computes_in_bf16(tmp_path / "cpuinfo") is found
+
+
+def test_a_system_without_cpuinfo_computes_in_no_bf16(tmp_path: Path) -> None:
+    assert not machine.computes_in_bf16(tmp_path / "cpuinfo")

@@ -96,7 +96,7 @@ def test_real_files_get_real_logits_and_bad_ones_the_prior(
     }
     assert report["counts"]["ok"] == 6
     assert 0 < report["speed"]["start_up_seconds"] < report["speed"]["wall_seconds"]
-    assert report["run"]["provider"] == "cpu"
+    assert (report["run"]["provider"], report["run"]["precision"]) == ("cpu", "fp32")
     assert not (tmp_path / "out.csv.journal").exists()
     assert "11 rows, 5 of them fallbacks" in done.stderr
 

@@ -286,7 +286,7 @@ class ScriptedLocator:
     """Stands in for a Localizer; notes how it was asked."""
 
     def __init__(self, script: Callable[[int], Located]) -> None:
-        self.model = SimpleNamespace(batch_limit=1, provider="cpu")
+        self.model = SimpleNamespace(batch_limit=1, provider="cpu", precision="fp32")
         self.script = script
         self.asked: list[tuple[int, str, int | None]] = []
 

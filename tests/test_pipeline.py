@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class ScriptedModel:
     """Stands in for a Detector: the logit is the row's number, unless the script says else."""
 
     def __init__(self, folder: Path, script: Callable[[float], float] = float) -> None:
-        self.model = type("Model", (), {"batch_limit": 4, "provider": "cpu"})()
+        self.model = SimpleNamespace(batch_limit=4, provider="cpu", precision="fp32")
         self.config = read_config(folder, "detector")
         self.script = script
         self.views_seen: list[int] = []

@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 OWN = {"browser_tests", "conftest", "main", "scripts", "synthdet", "tests", "training"}
 # Imported where found; where not, a sentence says what to do.
-OPTIONAL = {"c2pa", "gradio", "jinja2", "matplotlib", "pillow_heif", "pydensecrf", "starlette"}
+OPTIONAL = {
+    "c2pa", "gradio", "jinja2", "matplotlib", "openvino", "pillow_heif", "pydensecrf", "starlette",
+}  # fmt: skip
 DISTRIBUTIONS = packages_distributions()
 
 

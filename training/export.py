@@ -4,7 +4,8 @@
     python training/export.py runs/detector_compact --out weights/detector --images DATA/val --fp16
 
 The export ends only when PyTorch and ONNX Runtime give the same numbers on real pictures, through
-the same `synthdet.session` that will run them. ``--fp16`` writes ``OUT-fp16`` beside it, for GPUs.
+the same `synthdet.session` that will run them. The folder gets the self-test that every other
+backend has to pass. ``--fp16`` adds a second graph in half precision, which GPUs take.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from onnx.external_data_helper import set_external_data, write_external_data_ten
 
 from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
 from synthdet.images import load_image
-from synthdet.session import OnnxModel
+from synthdet.session import OnnxModel, add_self_test
 from synthdet.views import InputSpec, make_views
-from synthdet.weights import WeightsConfig, sha256_of
+from synthdet.weights import GRAPHS, Precision, WeightsConfig, sha256_of
 from training.config import load_config
 from training.data.manifest import SUFFIXES
 from training.model_card import model_card
@@ -36,7 +37,8 @@ from training.tasks import TASKS
 
 OPSET = 18
 SHARD = 45_000_000  # bytes of weights in one file: git hosts refuse files of 50 MB and more
-TOLERANCE = {"fp32": 1e-3, "fp16": 0.1}  # largest difference of a raw output on real pictures
+# Largest difference of a raw output on real pictures.
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.1}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +60,7 @@ def export_run(run: Path, out: Path, images: Path, fp16: bool = False) -> list["
         run: folder of a finished run of `training/train.py`.
         out: weights folder to write; replaced where it exists.
         images: folder of pictures to compare numbers on, searched in depth.
-        fp16: also write ``out-fp16`` with weights and arithmetic in half precision.
+        fp16: also write a graph with weights and arithmetic in half precision.
 
     Raises:
         UsageError: the run is not finished, or no picture can be read.
@@ -68,18 +70,14 @@ def export_run(run: Path, out: Path, images: Path, fp16: bool = False) -> list["
     network = Average([load_network(file).network for file in network_files(run, config)])
     views = sample_views(images, config.views.spec())
     described = TASKS[config.task].describe(run, config)
-    differences = [export_network(network, out, described, views, "fp32")]
-    if fp16:
-        beside = out.with_name(out.name + "-fp16")
-        differences.append(export_network(network, beside, described, views, "fp16"))
-    return differences
+    return export_network(network, out, described, views, fp16)
 
 
 @dataclass(frozen=True)
 class Difference:
     """How far ONNX Runtime is from PyTorch in float32, over ``views`` views of real pictures."""
 
-    precision: str
+    precision: Precision
     largest: float
     views: int
 
@@ -95,17 +93,17 @@ def export_network(
     out: Path,
     config: WeightsConfig,
     views: np.ndarray,
-    precision: str,
+    fp16: bool = False,
     card: Callable[[WeightsConfig], str] = model_card,
-) -> Difference:
+) -> list[Difference]:
     """Write one weights folder, and keep it only when the numbers agree.
 
     Args:
         network: in evaluation mode, in float32.
         out: weights folder to write.
-        config: its description, but for ``files`` and the difference.
+        config: its description, but for ``files`` and the differences.
         views: uint8 VxSxSx3 of real pictures.
-        precision: of the graph, a key of `TOLERANCE`.
+        fp16: also write a graph in half precision.
         card: what the folder's README.md says.
 
     Raises:
@@ -114,18 +112,24 @@ def export_network(
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    lowered = copy.deepcopy(network).half() if precision == "fp16" else network
-    files = write_onnx(lowered, partial / "model.onnx", views.shape[1])
-    config = replace(config, files={file.name: sha256_of(file) for file in files})
-    config.save(partial)
-    difference = compare(network, partial, config, views, precision)
-    measured = {"precision": precision, "largest_difference": difference.largest}
-    config = replace(config, provenance={**config.provenance, **measured})
+    graphs: dict[Precision, Average] = {"fp32": network}
+    if fp16:
+        graphs["fp16"] = copy.deepcopy(network).half()
+    files = [
+        file
+        for precision, one in graphs.items()
+        for file in write_onnx(one, partial / GRAPHS[precision], views.shape[1])
+    ]
+    replace(config, files={file.name: sha256_of(file) for file in files}).save(partial)
+    differences = [compare(network, partial, views, precision) for precision in graphs]
+    config = add_self_test(partial)
+    measured = {difference.precision: difference.largest for difference in differences}
+    config = replace(config, provenance={**config.provenance, "largest_difference": measured})
     config.save(partial)
     (partial / "README.md").write_text(card(config), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
-    return difference
+    return differences
 
 
 def write_onnx(network: Average, path: Path, size: int) -> list[Path]:
@@ -179,16 +183,13 @@ def shard_weights(graph: onnx.ModelProto, path: Path) -> list[Path]:
     return shards
 
 
-def compare(
-    network: Average, folder: Path, config: WeightsConfig, views: np.ndarray, precision: str
-) -> Difference:
-    """Run the folder as the entry will, and hold its outputs against PyTorch in float32.
+def compare(network: Average, folder: Path, views: np.ndarray, precision: Precision) -> Difference:
+    """Run a folder's graph as the entry will, and hold its outputs against PyTorch in float32.
 
     Raises:
         WeightsError: the largest difference is above the tolerance, or not a number.
     """
-    model = OnnxModel.load(folder, config.task, provider="cpu")
-    found = model.run(views)
+    found = OnnxModel.as_written(folder, precision).run(views)
     with torch.no_grad():
         expected = network(torch.from_numpy(views))
     largest = max(
@@ -238,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fp16",
         action="store_true",
-        help="Also write OUT-fp16, in half precision, for GPUs.",
+        help="Also write a graph in half precision, which is taken where there is a GPU.",
     )
     return parser
 

@@ -47,7 +47,7 @@ def export_random(config: RunConfig, out: Path, fp16: bool = False) -> list[Diff
     Args:
         config: the recipe; ``model.pretrained`` false, or its weights are fetched for nothing.
         out: weights folder to write; replaced where it exists.
-        fp16: also write ``out-fp16`` with weights and arithmetic in half precision.
+        fp16: also write a graph with weights and arithmetic in half precision.
 
     Raises:
         WeightsError: PyTorch and ONNX Runtime disagree.
@@ -57,13 +57,7 @@ def export_random(config: RunConfig, out: Path, fp16: bool = False) -> list[Diff
     described = _describe(network, config)
     shape = (_VIEWS, config.views.size, config.views.size, 3)
     views = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    folders = {"fp32": out}
-    if fp16:
-        folders["fp16"] = out.with_name(out.name + "-fp16")
-    return [
-        export_network(network, folder, described, views, precision, _card)
-        for precision, folder in folders.items()
-    ]
+    return export_network(network, out, described, views, fp16, _card)
 
 
 def _describe(network: Average, config: RunConfig) -> WeightsConfig:
@@ -105,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="The weights folder to write or replace."
     )
     parser.add_argument(
-        "--fp16", action="store_true", help="Also write OUT-fp16, in half precision, for GPUs."
+        "--fp16",
+        action="store_true",
+        help="Also write a graph in half precision, which is taken where there is a GPU.",
     )
     return parser
 

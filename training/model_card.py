@@ -17,7 +17,7 @@ uint8 N×H×W×3 RGB in, normalised inside the graph. {answers}
 
 {measured}
 
-Largest difference of ONNX Runtime from PyTorch, {precision}: {largest_difference:.2g}.
+Largest difference of ONNX Runtime from PyTorch: {differences}.
 
 ## Trained on
 
@@ -99,8 +99,10 @@ def model_card(config: WeightsConfig) -> str:
         sources=", ".join(made["sources"]),
         manifest_sha256=made["manifest_sha256"],
         limits=limits,
-        precision=made["precision"],
-        largest_difference=made["largest_difference"],
+        differences=", ".join(
+            f"{largest:.2g} in {precision}"
+            for precision, largest in made["largest_difference"].items()
+        ),
     )
 
 

@@ -53,7 +53,7 @@ def _measure(case: Case) -> Bare:
         pictures=len(files),
         seconds=sum(_session_seconds(model, pixels, len(files)) for model in models),
         provider=models[-1].provider,
-        precision=getattr(models[-1], "precision", ""),
+        precision=models[-1].precision,
         batch_size=models[-1].batch_limit,
         latencies=_latencies(files, detector, localizer),
         main_mib=peak_memory()["main_bytes"] / 2**20,

@@ -51,6 +51,7 @@ def report() -> dict[str, Any]:
         "weights": {"name": "tiny", "version": "7"},
         "run": {
             "provider": "cpu",
+            "precision": "fp32",
             "ended": "complete",
             "warnings": ["the GPU is not there"],
             "dropped": [{"step": "extra views", "row": 2}],

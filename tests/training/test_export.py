@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from synthdet.detector import Detector
 from synthdet.errors import UsageError, WeightsError
 from synthdet.images import load_image
+from synthdet.self_test import SelfTest
+from synthdet.session import OnnxModel
 from synthdet.verdicts import verdict_rule
 from synthdet.views import InputSpec
 from synthdet.weights import WeightsConfig, read_config, verify_files
@@ -58,7 +60,7 @@ def test_a_run_becomes_a_weights_folder_that_the_entry_runs(tiny, tmp_path, caps
 
     described = load_config(out)
     assert (described.name, described.version, described.input.size) == ("tiny", "v7", 32)
-    assert described.provenance["largest_difference"] <= 1e-3
+    assert described.provenance["largest_difference"]["fp32"] <= 1e-3
     assert set(described.provenance["figures"]) == {"native", "organisers"}
     assert "f1" not in described.thresholds
     card = (out / "README.md").read_text()
@@ -70,10 +72,13 @@ def test_a_run_becomes_a_weights_folder_that_the_entry_runs(tiny, tmp_path, caps
                   for name in ("0_real/camera_0.jpg", "1_fake/camera_0.jpg"))  # fmt: skip
     assert detector.score(real) < 0 < detector.score(fake)
 
-    half = load_config(out.with_name("weights-fp16"))
-    assert half.provenance["precision"] == "fp16"
-    graph = onnx.load(out.with_name("weights-fp16") / "model.onnx")
-    assert onnx.TensorProto.FLOAT16 in {weight.data_type for weight in graph.graph.initializer}
+    assert set(described.files) == {"model.onnx", "model-fp16.onnx", "self_test.npz"}
+    for name, kept in (("model.onnx", False), ("model-fp16.onnx", True)):
+        weights = onnx.load(out / name).graph.initializer
+        assert (onnx.TensorProto.FLOAT16 in {weight.data_type for weight in weights}) == kept
+    test = SelfTest.read(out, described)
+    half = OnnxModel.as_written(out, "fp16").run(test.images)
+    assert test.disagreement(half, described, "fp16") is None
 
 
 def test_the_f1_threshold_is_stored_where_the_recipe_asks_for_it(tiny):
@@ -98,7 +103,7 @@ def test_the_verdicts_name_the_pictures_that_they_hold_for(tiny):
 
 
 def test_the_graph_takes_any_batch_and_any_size(tmp_path):
-    export_network(Average([Brightness(2.0)]), tmp_path / "out", config(), views(), "fp32")
+    export_network(Average([Brightness(2.0)]), tmp_path / "out", config(), views())
     graph = onnx.load(tmp_path / "out" / "model.onnx").graph
     (images,) = graph.input
     assert images.name == "images"
@@ -113,7 +118,7 @@ def test_folds_are_averaged_in_one_graph(tmp_path):
     images = torch.from_numpy(views())
     expected = Brightness(2.0).deployed(images)[0]
     assert torch.allclose(average(images)[0], expected)
-    export_network(average, tmp_path / "out", config(), views(), "fp32")
+    export_network(average, tmp_path / "out", config(), views())
     found = Detector.load(tmp_path / "out", "cpu").model.run(views())["logit"]
     assert found == pytest.approx(expected.detach().numpy(), abs=1e-5)
 
@@ -121,7 +126,7 @@ def test_folds_are_averaged_in_one_graph(tmp_path):
 def test_large_weights_go_to_files_that_git_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "SHARD", 50_000)
     network = Average([Brightness(1.0, ballast=10), Brightness(3.0, ballast=12)])
-    export_network(network, tmp_path / "out", config(), views(), "fp32")
+    export_network(network, tmp_path / "out", config(), views())
     files = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert {"model.onnx", "model.onnx.data.00", "model.onnx.data.01"} < set(files)
     assert all(size <= 50_000 for size in files.values())
@@ -131,11 +136,11 @@ def test_large_weights_go_to_files_that_git_takes(tmp_path, monkeypatch):
 
 def test_nothing_is_written_where_the_numbers_differ(tmp_path, monkeypatch):
     out = tmp_path / "out"
-    export_network(Average([Brightness(1.0)]), out, config(), views(), "fp32")
+    export_network(Average([Brightness(1.0)]), out, config(), views())
     before = (out / "model.onnx").read_bytes()
     monkeypatch.setitem(export.TOLERANCE, "fp32", -1.0)
     with pytest.raises(WeightsError, match=r"differs from PyTorch by .* nothing was written"):
-        export_network(Average([Brightness(9.0)]), out, config(), views(), "fp32")
+        export_network(Average([Brightness(9.0)]), out, config(), views())
     assert (out / "model.onnx").read_bytes() == before
 
 
