@@ -7,12 +7,14 @@
     python scripts/evaluate.py calibrate --weights weights/detector --data DATA --split val
     python scripts/evaluate.py masks --weights weights/localizer --data PAIRS --authentic photos
     python scripts/evaluate.py masks --masks out/masks --data PAIRS
+    python scripts/evaluate.py instances --data COPIES --method fusion --weights weights/copymove
     python scripts/evaluate.py mask-grid --weights weights/localizer --data PAIRS --png grid.png
 
 DATA is a folder with 0_real and 1_fake, or a CSV with the columns path (or filename) and label
 and, where known, source, family, group and split. PAIRS is a CSV with the columns image and mask
 and, where known, source, manipulation, group and split, or a folder with images and masks, or any
-layout that --reader names. results/README.md explains the rows.
+layout that --reader names. COPIES is the same, its masks with a channel for each copied region.
+results/README.md explains the rows.
 """
 
 import argparse

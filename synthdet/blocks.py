@@ -24,7 +24,7 @@ _NEAR = 12  # pixels around a block in which nothing counts as another place
 _TEXTURE = 3.0  # grey levels, least deviation within a block
 _ALIKE = 0.8  # least cosine
 _BEST = 2  # of the eight positions of a block, how many are kept
-_AT_A_TIME = 256  # blocks that are compared with all others
+_AT_A_TIME = 64  # blocks that are compared with all others: so few stay in the cache
 
 
 def block_matches(grey: npt.NDArray[np.uint8]) -> tuple[Matches, Floats]:
@@ -102,7 +102,7 @@ def _nearest(asked: Floats, unit: Floats, near: Sequence[list[int]]) -> tuple[Ro
         for row, neighbours in zip(alike, near[first:], strict=False):
             row[neighbours] = -1
         best.append(alike.argmax(axis=1))
-        cosine.append(alike.max(axis=1))
+        cosine.append(np.take_along_axis(alike, best[-1][:, None], axis=1)[:, 0])
     return np.concatenate(best), np.concatenate(cosine)
 
 

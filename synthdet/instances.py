@@ -18,6 +18,7 @@ from synthdet.errors import WeightsError
 from synthdet.formats.masks import Labels
 from synthdet.localizer import Located
 from synthdet.refine import Refinement, refine
+from synthdet.regions import Region, raster
 from synthdet.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.views import Image, Map, resize, resize_map, turn, turn_back
 from synthdet.weights import LocalizationSpec
@@ -186,6 +187,15 @@ class InstanceFinder:
             logit=float(logits.max(initial=self._calibrate(np.array([UNLIKELY]))[0])),
             instances=label_regions(regions[logits > 0].probabilities, height, width),
         )
+
+    def find(self, image: Image, views: int = 1) -> list[Region]:
+        """The same regions, each with its own logit, also those that are called authentic."""
+        classes, probabilities = self._run(image, views)
+        regions = find_regions(classes.ravel(), np.concatenate(probabilities))
+        size = raster(*image.shape[:2])
+        masks = (resize_map(one, *size) >= _THRESHOLD for one in regions.probabilities)
+        logits = self._calibrate(regions.scores).tolist()
+        return [Region(*one) for one in zip(masks, logits, strict=True)]
 
     def _run(self, image: Image, views: int) -> tuple[Floats, Floats]:
         """A picture -> probabilities of its V turned views: classes VxQ, masks VxQxSxS."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from synthdet.errors import ImageError, OutputError, UsageError
+from synthdet.fusion import load_finder
 from synthdet.images import LoadedImage
-from synthdet.instances import InstanceFinder
 from synthdet.journal import Answer
 from synthdet.localizer import Localizer, Located, Locates
 from synthdet.manifest import Row
@@ -27,7 +27,7 @@ MAPS = "maps"  # what is left gets masks of zeros
 # Who loads a model that answers "which pixels?".
 LOCATORS: dict[Task, Callable[..., Locates]] = {
     "localizer": Localizer.load,
-    "instances": InstanceFinder.load,
+    "instances": load_finder,
 }
 
 _IN_FLIGHT = 2**28  # bytes of decoded pictures that may wait …

@@ -5,31 +5,33 @@ MAGSAC++ (Barath et al. 2020) fits each one, the picture is laid over itself by 
 agree pixel by pixel lies the region and its copy. What is natural repetition and what is a copy is
 told by a logistic function of how well they agree.
 
-All constants were set on a few dozen synthesised training pictures (`training/data/copymove.py
---split train`) and then frozen.
+Constants were set, and the function fitted, on synthesised training pictures alone
+(`training/data/copymove.py --split train`), and then frozen.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
-from scipy.special import expit
 
 from synthdet.blocks import block_matches
 from synthdet.keypoints import Matches, describe, self_matches
 from synthdet.localizer import Located
-from synthdet.views import Image, resize, resize_map
+from synthdet.refine import Refinement, refine
+from synthdet.regions import LONGEST, NOTHING, Region, answer, raster
+from synthdet.views import Image, reduce_to, resize, resize_map
 
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]  # 2x3, for column vectors (x, y, 1)
 Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]  # HxW
 
-_LONGEST = 1024  # pixels; larger pictures are reduced
 _ENLARGED, _ENLARGED_TO = 2.0, 640  # small ones are enlarged: at most so many times, so many pixels
 _SHORTEST = 16  # pixels; there is nothing to find in a picture with a shorter side
 _LONGEST_BLOCKS = 320  # pixels; for blocks, larger ones are reduced
@@ -47,31 +49,34 @@ _SCALES = (0.4, 2.5)  # smallest and largest singular value
 _SHEAR = 1.4  # largest ratio of both
 _APART = 16.0  # pixels between a place and its copy at least
 _WINDOW = 3.2  # pixels, deviation of the Gaussian window within which pixels are compared
+_ALIGNED = 9  # pixels, of the copy's surroundings that take part in its alignment: half of them
+_ALIGNING = 30  # steps of the alignment at most
 _FLAT = 4.0  # squared grey levels, variance of noise that is no likeness
 _ALIKE = 0.7  # local correlation from which both places show the same
+_SHARP = 0.5  # pixels, deviation of the Gaussian that edges are sharper than twice of
+_AROUND = 7  # pixels, of the surroundings of the matches' hull that are compared too: half of them
 _FINE = 2.0  # pixels, deviation of the Gaussian that is taken off for the grain
 _ALIKE_AT_ALL = 0.5  # correlation around the matches below which nothing else is looked at
 _OPENED, _CLOSED = 5, 13  # pixels, of the clean-up of a mask
 _HULL = 0.3  # share of the matches' hull that a mask covers at least, or the hull takes its place
 _SMALLEST = 64  # pixels of a mask
 
-_SHARED = 0.3  # of the smaller of two regions, from which they are one
-NOTHING = -8.0  # the logit of a picture in which nothing is alike
+FINDERS = ("keypoints", "blocks")
+WEIGHTS_FILE = Path(__file__).with_suffix(".json")
+WEIGHTS: dict[str, dict[str, float]] = json.loads(WEIGHTS_FILE.read_text("utf-8"))["weights"]
+"""Of a logistic function of the evidence, for each of `FINDERS`; see training/fit_matching.py."""
 
-WEIGHTS = {
-    "keypoints": {
-        "matches": 2.057, "matched": 0.987, "likeness": 3.157, "grain": 0.249,
-        "residual": -0.907, "area": -0.274, "flat": -4.491, "bias": -9.7,
-    },
-    "blocks": {
-        "matches": 1.606, "matched": 1.631, "likeness": -2.619, "grain": -1.446,
-        "residual": -0.126, "area": -0.679, "flat": -8.675, "bias": -6.2,
-    },
-}  # fmt: skip
-"""A logistic function of the evidence, fitted on 260 duplicates of 40 synthesised pictures; its
-threshold was moved so that none of the authentic ones among them raised an alarm."""
-
-EVIDENCE = ("matches", "matched", "likeness", "grain", "residual", "area", "flat")
+EVIDENCE = (
+    "matches", "matched", "likeness", "grain", "residual", "area", "flat", "edges", "shared",
+    "hull", "distance", "turned", "spread",
+)  # fmt: skip
+"""Of a duplicate: its matches, as a logarithm; their share of the places in its source that looked
+for a match; the median of local correlations; the correlation of fine structures; the matches'
+median distance from the transformation; the logarithm of the area; the flat share of it; the
+logarithm of the contrast of pixel-wide edges, which is high in writing; the share of it that lies
+in its own copy, as repetition does; the correlation over the matches' hull; the logarithm of the
+distance of both places; how much the copy is turned, scaled or mirrored; the logarithm of the
+matches' deviation from their middle."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Duplicate:
         affine: from source to copy, in the pixels of the enlarged picture; which of both is the
             copy is not known.
         source, copy: bool hxw, likewise.
-        found_by: a key of `WEIGHTS`.
+        found_by: one of `FINDERS`.
         evidence: how well they agree, by the names in `EVIDENCE`.
     """
 
@@ -93,27 +98,30 @@ class Duplicate:
     evidence: dict[str, float]
 
 
-def locate(image: Image) -> Located:
+def locate(
+    image: Image,
+    *,
+    views: int = 1,
+    refinement: Refinement = "none",
+    max_side: int | None = None,
+) -> Located:
     """uint8 HxWx3 RGB of any size -> what was copied; each region is a source with its copies.
 
-    Duplicates that share pixels are one region. The map holds the probability of the likeliest
-    duplicate at each pixel, and the logit is that of the likeliest of all.
+    Like `synthdet.localizer.Locates.locate`, but that no further ``views`` are looked at: turned
+    and mirrored copies are sought in any case.
     """
-    height, width = image.shape[:2]
-    duplicates = sorted(find_duplicates(image), key=decide, reverse=True)
-    values = np.zeros((height, width), np.float32)
-    regions: list[Mask] = []
-    for duplicate in duplicates:
-        shown = resize_map((duplicate.source | duplicate.copy).astype(np.float32), height, width)
-        mask = np.asarray(shown >= 0.5, bool)
-        np.maximum(values, mask * np.float32(expit(decide(duplicate))), out=values)
-        if decide(duplicate) > 0 and mask.any():
-            regions = _join(regions, mask)
-    labels = np.zeros((height, width), np.uint8)
-    for number, region in enumerate(regions, start=1):
-        labels[region & (labels == 0)] = number
-    logit = max(map(decide, duplicates), default=NOTHING)
-    return Located(values, logit, labels)
+    found = answer(find(image, max_side), *image.shape[:2])
+    return replace(found, map=refine(found.map, image, refinement))
+
+
+def find(image: Image, max_side: int | None = None) -> list[Region]:
+    """uint8 HxWx3 RGB of any size -> all that looks alike, with the logit that it was copied."""
+    size = raster(*image.shape[:2])
+    regions = []
+    for duplicate in find_duplicates(reduce_to(image, max_side)):
+        either = (duplicate.source | duplicate.copy).astype(np.float32)
+        regions.append(Region(resize_map(either, *size) >= 0.5, decide(duplicate)))
+    return regions
 
 
 def decide(duplicate: Duplicate) -> float:
@@ -123,24 +131,12 @@ def decide(duplicate: Duplicate) -> float:
     return float(np.clip(weights["bias"] + total, NOTHING, -NOTHING))
 
 
-def _join(regions: list[Mask], mask: Mask) -> list[Mask]:
-    """Add a region; those that share much with it become one with it."""
-    apart = []
-    for region in regions:
-        shared = np.count_nonzero(region & mask)
-        if shared > _SHARED * min(np.count_nonzero(region), np.count_nonzero(mask)):
-            mask = mask | region
-        else:
-            apart.append(region)
-    return [*apart, mask]
-
-
 def find_duplicates(image: Image) -> list[Duplicate]:
     """uint8 HxWx3 RGB of any size -> pairs of places, by keypoints first and then by blocks."""
     longest = max(image.shape[:2])
     if min(image.shape[:2]) < _SHORTEST:
         return []
-    scale = min(_LONGEST / longest, max(1.0, min(_ENLARGED, _ENLARGED_TO / longest)))
+    scale = min(LONGEST / longest, max(1.0, min(_ENLARGED, _ENLARGED_TO / longest)))
     grey = _grey(image, scale)
     found = _by_keypoints(grey)
     return found + _by_blocks(_grey(image, min(1.0, _LONGEST_BLOCKS / longest)), grey, found)
@@ -242,9 +238,14 @@ def _fit(matches: Matches) -> tuple[Affine | None, npt.NDArray[np.intp]]:
         return None, rows
     if mirrored:
         affine[0] *= -1
+    fitted = np.asarray(affine, np.float64) if _is_plausible(affine) else None
+    return fitted, rows[inliers.ravel() > 0]
+
+
+def _is_plausible(affine: npt.NDArray[Any]) -> bool:
+    """Whether forgers scale and shear as much as that."""
     largest, smallest = np.linalg.svd(affine[:, :2], compute_uv=False)
-    plausible = smallest >= _SCALES[0] and largest <= min(_SCALES[1], _SHEAR * smallest)
-    return (np.asarray(affine, np.float64) if plausible else None), rows[inliers.ravel() > 0]
+    return bool(smallest >= _SCALES[0] and largest <= min(_SCALES[1], _SHEAR * smallest))
 
 
 def _shift_to_fit(grey: Grey, affine: Affine, points: Floats, scale: float) -> Affine:
@@ -324,34 +325,102 @@ def _compare(
         affine: from the one place to the other.
         matches: those that follow it.
         points: float32 Nx2, all places (x, y) that looked for a match.
-        found_by: a key of `WEIGHTS`.
+        found_by: one of `FINDERS`.
     """
     cut, corner = _box_around(matches.start, _WINDOW, grey.shape)
     part = grey[cut].astype(np.float32)
     other = _seen_through(grey, affine, corner, part.shape)
     if _correlation(part, other.astype(np.float32)) < _ALIKE_AT_ALL:
         return []
-    size = grey.shape[1::-1]
     here = grey.astype(np.float32)
-    there = np.asarray(_seen_through(here, affine), np.float32)
-    likeness = _local_correlation(here, there)
-    possible = _can_be_source(here.shape, affine)
-    source = _region(likeness, possible, matches)
-    copy = cv2.warpAffine(source.astype(np.float32), affine, size) >= 0.5
-    if min(source.sum(), copy.sum()) < _SMALLEST:
+    laid = _lay_over(here, affine, matches)
+    if laid.large_enough:
+        affine = _align(grey, affine, laid)
+        laid = _lay_over(here, affine, matches)
+    if not laid.large_enough:
         return []
-    inside = points.round().astype(int).clip(0, np.array(size) - 1)
-    evidence = {
+    evidence = _evidence(here, affine, laid, matches, points)
+    return [Duplicate(affine, laid.source, laid.copy, found_by, evidence)]
+
+
+def _evidence(
+    here: Floats, affine: Affine, laid: "_Overlay", matches: Matches, points: Floats
+) -> dict[str, float]:
+    """How well both places agree, and what they look like, by the names in `EVIDENCE`."""
+    source, copy = laid.source, laid.copy
+    hull = _hull(matches, here.shape, _AROUND) & _can_be_source(here.shape, affine)
+    inside = points.round().astype(int).clip(0, np.array(here.shape[::-1]) - 1)
+    edges = cv2.GaussianBlur(here, (0, 0), _SHARP) - cv2.GaussianBlur(here, (0, 0), 2 * _SHARP)
+    apart = np.subtract(*(np.argwhere(mask).mean(axis=0) for mask in (source, copy)))
+    residuals = np.linalg.norm(_carried(matches.start, affine) - matches.end, axis=1)
+    return {
         "matches": float(np.log(len(matches))),
         "matched": len(matches) / max(1.0, float(source[inside[:, 1], inside[:, 0]].sum())),
-        "likeness": float(np.median(likeness[source])),
-        "grain": _correlation(_fine(here)[source], _fine(there)[source]),
-        "residual": float(np.median(np.linalg.norm(
-            _carried(matches.start, affine) - matches.end, axis=1))),
+        "likeness": float(np.median(laid.likeness[source])),
+        "grain": _correlation(_fine(here)[source], _fine(laid.there)[source]),
+        "residual": float(np.median(residuals)),
         "area": float(np.log(source.mean() + copy.mean())),
         "flat": float((_local_variance(here)[source] < _FLAT).mean()),
-    }  # fmt: skip
-    return [Duplicate(affine, source, copy, found_by, evidence)]
+        "edges": float(np.log(edges[source].std() + 0.1)),
+        "shared": float((source & copy).sum() / min(source.sum(), copy.sum())),
+        "hull": _correlation(here[hull], laid.there[hull]) if hull.any() else 0.0,
+        "distance": float(np.log(np.linalg.norm(apart) + 1)),
+        "turned": float(np.abs(affine[:, :2] - np.eye(2)).max()),
+        "spread": float(np.log(matches.start.std(axis=0).max() + 1)),
+    }
+
+
+@dataclass(frozen=True)
+class _Overlay:
+    """A picture laid over itself: what lies at the other place, how alike, and where it agrees."""
+
+    there: Floats
+    likeness: Floats
+    source: Mask
+    copy: Mask
+
+    @property
+    def large_enough(self) -> bool:
+        return bool(min(self.source.sum(), self.copy.sum()) >= _SMALLEST)
+
+
+def _lay_over(here: Floats, affine: Affine, matches: Matches) -> _Overlay:
+    """Float32 HxW, and a transformation with the matches that follow it."""
+    there = np.asarray(_seen_through(here, affine), np.float32)
+    likeness = _local_correlation(here, there)
+    source = _region(likeness, _can_be_source(here.shape, affine), matches)
+    copy = cv2.warpAffine(source.astype(np.float32), affine, here.shape[::-1]) >= 0.5
+    return _Overlay(there, likeness, source, copy)
+
+
+def _align(grey: Grey, affine: Affine, laid: _Overlay) -> Affine:
+    """Fit a transformation to all pixels that agree, by their correlation (ECC).
+
+    Evangelidis and Psarakis (TPAMI 2008). Keypoints are few and blocks whole pixels: so far from
+    them a transformation is off by some pixels, and the fine grain of both places does not meet.
+    """
+    near = cv2.dilate(laid.copy.astype(np.uint8), np.ones((_ALIGNED, _ALIGNED), np.uint8))
+    here, corner = _box_of(laid.source.astype(np.uint8))
+    there, other = _box_of(near)
+    warp = affine.copy()
+    warp[:, 2] += affine[:, :2] @ corner - other
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ALIGNING, 1e-4)
+    try:
+        _, found = cv2.findTransformECC(
+            grey[here], grey[there], warp.astype(np.float32), cv2.MOTION_AFFINE, stop,
+            near[there], 5,
+        )  # fmt: skip
+    except cv2.error:  # it found no way up
+        return affine
+    better = np.asarray(found, np.float64)
+    better[:, 2] += other - better[:, :2] @ corner
+    return better if _is_plausible(better) else affine
+
+
+def _box_of(mask: npt.NDArray[Any]) -> tuple[tuple[slice, slice], Any]:
+    """The part of a picture that holds a mask, and its corner (x, y), int N."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return (slice(y, y + height), slice(x, x + width)), np.array([x, y])
 
 
 def _region(likeness: Floats, possible: Mask, matches: Matches) -> Mask:
@@ -366,10 +435,16 @@ def _region(likeness: Floats, possible: Mask, matches: Matches) -> Mask:
     chosen = np.isin(parts, numbers[numbers > 0]).astype(np.uint8)
     outlines, _ = cv2.findContours(chosen, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(chosen, outlines, -1, 1, cv2.FILLED)
-    hull = np.zeros_like(chosen)
-    cv2.fillConvexPoly(hull, cv2.convexHull(places), 1)
+    hull = _hull(matches, chosen.shape)
     region = chosen if chosen.sum() >= _HULL * hull.sum() else hull
     return (region > 0) & possible
+
+
+def _hull(matches: Matches, size: tuple[int, ...], grown: int = 1) -> Mask:
+    """Bool HxW, the convex hull of the places that matches start from, a little grown."""
+    hull = np.zeros(size, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(matches.start.round().astype(np.int32)), 1)
+    return np.asarray(cv2.dilate(hull, np.ones((grown, grown), np.uint8)) > 0, bool)
 
 
 def _can_be_source(size: tuple[int, int], affine: Affine) -> Mask:

@@ -77,6 +77,29 @@ class LocalizationSpec:
 
 
 @dataclass(frozen=True)
+class FusionSpec:
+    """How far a copy-move network is to be believed beside matching, see `synthdet.fusion`.
+
+    Attributes:
+        agreement: share of the other's logit that a region gains which both see, 0 to 1.
+        network_bias: added to the logits of the network's regions first.
+
+    Raises:
+        WeightsError: a value outside these ranges.
+    """
+
+    agreement: float
+    network_bias: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.agreement <= 1.0 and _is_finite(self.network_bias)):
+            raise WeightsError(
+                f"fusion is {self}, expected agreement from 0 to 1 and a finite network_bias: "
+                "correct the weights folder's config.json"
+            )
+
+
+@dataclass(frozen=True)
 class WeightsConfig:
     """``config.json``: all that a run needs to know beside the graph.
 
@@ -91,6 +114,7 @@ class WeightsConfig:
         prior_logit: the finite, non-zero answer for a row that gave no pixels.
         thresholds: named thresholds on the logit for formats that want another than 0.
         localization: of a localizer or an instances model; None for a detector.
+        fusion: of an instances model that runs beside matching; None where it runs alone.
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
         unfit: precisions known to give other answers than fp32: no run tries them.
         provenance: data, code and measures that led to the weights, for a person.
@@ -106,6 +130,7 @@ class WeightsConfig:
     prior_logit: float = 0.01
     thresholds: dict[str, float] = field(default_factory=dict)
     localization: LocalizationSpec | None = None
+    fusion: FusionSpec | None = None
     conformal: dict[str, list[float]] = field(default_factory=dict)
     unfit: list[Precision] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -113,8 +138,9 @@ class WeightsConfig:
     def save(self, folder: Path) -> None:
         """Write ``folder/config.json``."""
         fields = asdict(self)
-        if self.localization is None:
-            del fields["localization"]
+        for name in ("localization", "fusion"):
+            if fields[name] is None:
+                del fields[name]
         text = json.dumps({"format": FORMAT, **fields}, indent=2, ensure_ascii=False)
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
@@ -191,11 +217,15 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
     fields["input"] = InputSpec(**fields["input"])
     if fields.get("localization") is not None:
         fields["localization"] = LocalizationSpec(**fields["localization"])
+    if fields.get("fusion") is not None:
+        fields["fusion"] = FusionSpec(**fields["fusion"])
     config = WeightsConfig(**fields)
     if config.task not in get_args(Task):
         raise ValueError(f"task is {config.task!r}, expected one of {', '.join(get_args(Task))}")
     if (config.localization is None) != (config.task == "detector"):
         raise ValueError("localization belongs to every task but the detector's")
+    if config.fusion is not None and config.task != "instances":
+        raise ValueError("fusion belongs to instances models alone")
     if not config.files:
         raise ValueError("files is empty")
     if not set(config.unfit) <= set(get_args(Precision)):

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image as Pillow
 
 from scripts.evaluate import main
+from synthdet.weights import FusionSpec
+from tests.conftest import write_instances
 from tests.test_matching import copied, texture
 
 
@@ -34,7 +36,22 @@ def test_rows_of_matching(data: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert float(row["false_alarms"]) == 0.0
 
 
+def test_rows_of_fusion_beside_a_folder_of_authentic_pictures(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_instances(data / "weights", fusion=FusionSpec(0.0, -100.0))
+    arguments = ["instances", "--data", str(data), "--reader", "recodai", "--method", "fusion"]
+    beside = ["--authentic", str(data / "train_images/authentic")]
+    assert main([*arguments, "--weights", str(weights), *beside]) == 0
+    shown = capsys.readouterr().out
+    assert "tiny 1 + matching on" in shown
+    assert "source:train_images/authentic" in shown
+
+
 def test_errors(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["instances", "--data", str(data), "--reader", "recodai"]
     assert main([*arguments, "--method", "network"]) == 2
     assert "needs --weights" in capsys.readouterr().err
+    alone = ["--method", "fusion", "--weights", str(write_instances(data / "weights"))]
+    assert main([*arguments, *alone]) == 2
+    assert "fit_fusion.py" in capsys.readouterr().err

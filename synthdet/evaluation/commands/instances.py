@@ -11,15 +11,16 @@ from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.instances import COLUMNS, Finder, format_rows, judge, measure
 from synthdet.evaluation.pair_readers import READERS
 from synthdet.evaluation.results import Row, append_rows, git_commit
+from synthdet.fusion import FusedFinder
 from synthdet.instances import InstanceFinder
 from synthdet.matching import locate
 
-METHODS = ("matching", "network")
+METHODS = ("matching", "network", "fusion")
 
 
 def run_instances(args: argparse.Namespace) -> None:
     """Print, and append if asked, how well copied regions were found."""
-    data = read_forged_set(args.data, args.reader)
+    data = read_forged_set(args.data, args.reader).beside(args.authentic)
     for line in data.left_out:
         warn(f"{line}: left out")
     samples = [one for one in data.samples if args.manipulation in one.manipulation or not one.mask]
@@ -43,9 +44,20 @@ def choose_finder(args: argparse.Namespace) -> tuple[Finder, Row]:
     if args.method == "matching":
         return locate, {"model": "matching", "model_sha256": ""}
     if args.weights is None:
-        raise UsageError("--method network needs --weights: give the folder of a copy-move network")
+        raise UsageError(
+            f"--method {args.method} needs --weights: give the folder of a copy-move network"
+        )
     network = InstanceFinder.load(args.weights)
-    return network.locate, describe(network.config)
+    named = describe(network.config)
+    if args.method == "network":
+        return network.locate, named
+    if network.config.fusion is None:
+        raise UsageError(
+            f"{args.weights} does not say how far its network is to be believed beside matching: "
+            "fit that with training/fit_fusion.py"
+        )
+    fused = FusedFinder(network, network.config.fusion)
+    return fused.locate, {**named, "model": f"{named['model']} + matching"}
 
 
 def add_commands(commands: Commands) -> None:
@@ -55,6 +67,14 @@ def add_commands(commands: Commands) -> None:
     )
     command.add_argument("--data", type=Path, required=True, help="Pictures with their regions.")
     command.add_argument("--reader", choices=READERS, help="How --data is laid out.")
+    command.add_argument(
+        "--authentic",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="A folder of authentic pictures to judge beside --data. May be repeated.",
+    )
     command.add_argument("--method", choices=METHODS, default="matching", help="What finds them.")
     command.add_argument("--weights", type=Path, help="The weights folder of a network.")
     command.add_argument(
