@@ -15,7 +15,7 @@ from synthdet import matching
 from synthdet.instances import InstanceFinder
 from synthdet.localizer import Located
 from synthdet.refine import Refinement, refine
-from synthdet.regions import Region, answer, overlap
+from synthdet.regions import NOTHING, Region, answer, overlap
 from synthdet.session import Provider, Warn, warn_on_stderr
 from synthdet.views import Image
 from synthdet.weights import FusionSpec
@@ -23,7 +23,7 @@ from synthdet.weights import FusionSpec
 
 def fuse(seen: Sequence[Region], matched: Sequence[Region], spec: FusionSpec) -> list[Region]:
     """Regions of the network and of matching, any number of each -> all of them, judged again."""
-    seen = [replace(region, logit=region.logit + spec.network_bias) for region in seen]
+    seen = [replace(one, logit=max(NOTHING, one.logit + spec.network_bias)) for one in seen]
     return [
         *(_supported(region, matched, spec.agreement) for region in seen),
         *(_supported(region, seen, spec.agreement) for region in matched),

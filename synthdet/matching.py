@@ -12,6 +12,7 @@ Constants were set, and the function fitted, on synthesised training pictures al
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,50 @@ def find_duplicates(image: Image) -> list[Duplicate]:
     if min(image.shape[:2]) < _SHORTEST:
         return []
     scale = min(LONGEST / longest, max(1.0, min(_ENLARGED, _ENLARGED_TO / longest)))
-    grey = _grey(image, scale)
-    found = _by_keypoints(grey)
-    return found + _by_blocks(_grey(image, min(1.0, _LONGEST_BLOCKS / longest)), grey, found)
+    picture = _Picture(_grey(image, scale))
+    found = _by_keypoints(picture)
+    return found + _by_blocks(_grey(image, min(1.0, _LONGEST_BLOCKS / longest)), picture, found)
 
 
-def _by_keypoints(grey: Grey) -> list[Duplicate]:
-    keypoints = describe(grey)
+@dataclass(frozen=True)
+class _Picture:
+    """A grey picture, and what every comparison of it with itself needs of it, made once.
+
+    Attributes:
+        grey: uint8 HxW.
+    """
+
+    grey: Grey
+
+    @cached_property
+    def values(self) -> Floats:
+        """The same as float32."""
+        return self.grey.astype(np.float32)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Within the window around each pixel."""
+        return _mean(self.values)
+
+    @cached_property
+    def variance(self) -> Floats:
+        """Within the window around each pixel."""
+        return _local_variance(self.values, self.mean)
+
+    @cached_property
+    def fine(self) -> Floats:
+        """Structures of a few pixels."""
+        return _fine(self.values)
+
+    @cached_property
+    def edges(self) -> Floats:
+        """Structures of a pixel."""
+        one, other = (cv2.GaussianBlur(self.values, (0, 0), n * _SHARP) for n in (1, 2))
+        return np.asarray(one - other, np.float32)
+
+
+def _by_keypoints(picture: _Picture) -> list[Duplicate]:
+    keypoints = describe(picture.grey)
     matches = self_matches(keypoints)
     votes = _mutual_votes(matches)
     left = np.ones(len(matches), bool)
@@ -157,12 +195,13 @@ def _by_keypoints(grey: Grey) -> list[Duplicate]:
         affine, inliers = _fit(group)
         if affine is not None:
             left &= ~_explained(matches, affine)
-            found += _compare(grey, affine, group.take(inliers), keypoints.points, "keypoints")
+            found += _compare(picture, affine, group.take(inliers), keypoints.points, "keypoints")
     return found
 
 
-def _by_blocks(small: Grey, grey: Grey, known: Sequence[Duplicate]) -> list[Duplicate]:
+def _by_blocks(small: Grey, picture: _Picture, known: Sequence[Duplicate]) -> list[Duplicate]:
     """What blocks of the small picture find beyond what is known."""
+    grey = picture.grey
     scale = grey.shape[1] / small.shape[1]
     matches, asked = block_matches(small)
     matches, asked = matches.scaled(scale), (asked + 0.5) * scale - 0.5
@@ -178,7 +217,7 @@ def _by_blocks(small: Grey, grey: Grey, known: Sequence[Duplicate]) -> list[Dupl
         group = matches.take(chosen)
         affine = _shift_to_fit(grey, np.median(group.affine, axis=0), group.start, scale)
         left &= ~(chosen | _explained(matches, affine))
-        found += _compare(grey, affine, group, asked, "blocks")
+        found += _compare(picture, affine, group, asked, "blocks")
     return found
 
 
@@ -316,52 +355,51 @@ def _carried(points: Floats, affine: Affine) -> npt.NDArray[np.float64]:
 
 
 def _compare(
-    grey: Grey, affine: Affine, matches: Matches, points: Floats, found_by: str
+    picture: _Picture, affine: Affine, matches: Matches, points: Floats, found_by: str
 ) -> list[Duplicate]:
     """Lay the picture over itself -> where both places agree, and how well; none if nowhere.
 
     Args:
-        grey: uint8 HxW.
+        picture: HxW.
         affine: from the one place to the other.
         matches: those that follow it.
         points: float32 Nx2, all places (x, y) that looked for a match.
         found_by: one of `FINDERS`.
     """
+    grey = picture.grey
     cut, corner = _box_around(matches.start, _WINDOW, grey.shape)
     part = grey[cut].astype(np.float32)
     other = _seen_through(grey, affine, corner, part.shape)
     if _correlation(part, other.astype(np.float32)) < _ALIKE_AT_ALL:
         return []
-    here = grey.astype(np.float32)
-    laid = _lay_over(here, affine, matches)
+    laid = _lay_over(picture, affine, matches)
     if laid.large_enough:
         affine = _align(grey, affine, laid)
-        laid = _lay_over(here, affine, matches)
+        laid = _lay_over(picture, affine, matches)
     if not laid.large_enough:
         return []
-    evidence = _evidence(here, affine, laid, matches, points)
+    evidence = _evidence(picture, affine, laid, matches, points)
     return [Duplicate(affine, laid.source, laid.copy, found_by, evidence)]
 
 
 def _evidence(
-    here: Floats, affine: Affine, laid: "_Overlay", matches: Matches, points: Floats
+    picture: _Picture, affine: Affine, laid: "_Overlay", matches: Matches, points: Floats
 ) -> dict[str, float]:
     """How well both places agree, and what they look like, by the names in `EVIDENCE`."""
-    source, copy = laid.source, laid.copy
+    here, source, copy = picture.values, laid.source, laid.copy
     hull = _hull(matches, here.shape, _AROUND) & _can_be_source(here.shape, affine)
     inside = points.round().astype(int).clip(0, np.array(here.shape[::-1]) - 1)
-    edges = cv2.GaussianBlur(here, (0, 0), _SHARP) - cv2.GaussianBlur(here, (0, 0), 2 * _SHARP)
     apart = np.subtract(*(np.argwhere(mask).mean(axis=0) for mask in (source, copy)))
     residuals = np.linalg.norm(_carried(matches.start, affine) - matches.end, axis=1)
     return {
         "matches": float(np.log(len(matches))),
         "matched": len(matches) / max(1.0, float(source[inside[:, 1], inside[:, 0]].sum())),
         "likeness": float(np.median(laid.likeness[source])),
-        "grain": _correlation(_fine(here)[source], _fine(laid.there)[source]),
+        "grain": _correlation(picture.fine[source], _fine(laid.there)[source]),
         "residual": float(np.median(residuals)),
         "area": float(np.log(source.mean() + copy.mean())),
-        "flat": float((_local_variance(here)[source] < _FLAT).mean()),
-        "edges": float(np.log(edges[source].std() + 0.1)),
+        "flat": float((picture.variance[source] < _FLAT).mean()),
+        "edges": float(np.log(picture.edges[source].std() + 0.1)),
         "shared": float((source & copy).sum() / min(source.sum(), copy.sum())),
         "hull": _correlation(here[hull], laid.there[hull]) if hull.any() else 0.0,
         "distance": float(np.log(np.linalg.norm(apart) + 1)),
@@ -384,12 +422,12 @@ class _Overlay:
         return bool(min(self.source.sum(), self.copy.sum()) >= _SMALLEST)
 
 
-def _lay_over(here: Floats, affine: Affine, matches: Matches) -> _Overlay:
-    """Float32 HxW, and a transformation with the matches that follow it."""
-    there = np.asarray(_seen_through(here, affine), np.float32)
-    likeness = _local_correlation(here, there)
-    source = _region(likeness, _can_be_source(here.shape, affine), matches)
-    copy = cv2.warpAffine(source.astype(np.float32), affine, here.shape[::-1]) >= 0.5
+def _lay_over(picture: _Picture, affine: Affine, matches: Matches) -> _Overlay:
+    """A picture over itself, by a transformation and the matches that follow it."""
+    there = np.asarray(_seen_through(picture.values, affine), np.float32)
+    likeness = _local_correlation(picture, there)
+    source = _region(likeness, _can_be_source(there.shape, affine), matches)
+    copy = cv2.warpAffine(source.astype(np.float32), affine, there.shape[::-1]) >= 0.5
     return _Overlay(there, likeness, source, copy)
 
 
@@ -455,15 +493,16 @@ def _can_be_source(size: tuple[int, int], affine: Affine) -> Mask:
     return np.asarray(within & (np.hypot(to_x - x, to_y - y) > _APART), bool)
 
 
-def _local_correlation(one: Floats, other: Floats) -> Floats:
+def _local_correlation(picture: _Picture, there: Floats) -> Floats:
     """Zero-mean normalised cross-correlation within a window, -1 to 1; about 0 where flat."""
-    both = _mean(one * other) - _mean(one) * _mean(other)
-    spread = (_local_variance(one) + _FLAT) * (_local_variance(other) + _FLAT)
+    mean = _mean(there)
+    both = _mean(picture.values * there) - picture.mean * mean
+    spread = (picture.variance + _FLAT) * (_local_variance(there, mean) + _FLAT)
     return np.asarray(both / np.sqrt(spread), np.float32)
 
 
-def _local_variance(values: Floats) -> Floats:
-    return np.asarray(np.maximum(_mean(values * values) - _mean(values) ** 2, 0), np.float32)
+def _local_variance(values: Floats, mean: Floats) -> Floats:
+    return np.asarray(np.maximum(_mean(values * values) - mean**2, 0), np.float32)
 
 
 def _mean(values: Floats) -> Floats:

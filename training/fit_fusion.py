@@ -85,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = read_forged_set(args.data)
         if not {sample.split for sample in data.samples} <= {"train", ""}:
             raise UsageError(f"{args.data} is not of the split train: give pictures to learn from")
-        if args.count is not None:
-            data = replace(data, samples=data.samples[: args.count])
+        data = replace(data, samples=data.samples[: args.count])
         network = InstanceFinder.load(args.weights)
         scores, logits = try_all(data, network)
     except SynthdetError as error:

@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = read_forged_set(args.data)
         if not {sample.split for sample in data.samples} <= {"train", ""}:
             raise UsageError(f"{args.data} is not of the split train: give pictures to learn from")
-        weights, figures = fit_and_judge(collect(data.samples), args.alarms)
+        samples = data.samples[: args.count]
+        weights, figures = fit_and_judge(collect(samples), args.alarms)
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -189,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="Training pictures with their copied regions.")
+    add("--count", type=int, help="Take the first so many of them. By default all.")
     add("--alarms", type=float, default=0.05, help="Most authentic pictures, as a share, that may "
         "be called forged in cross-validation.")  # fmt: skip
     add("--out", type=Path, default=WEIGHTS_FILE, help="The file to write.")

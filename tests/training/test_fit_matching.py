@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from synthdet.matching import EVIDENCE, FINDERS, Duplicate, decide
 from training import fit_matching
@@ -96,7 +97,8 @@ def test_errors(
 
 
 def _listing(folder: Path, split: str) -> Path:
-    """A manifest of one picture that nobody opens."""
-    path = folder / "manifest.csv"
-    path.write_text(f"image,mask,split\na.png,a.npy,{split}\n")
-    return path
+    """A set of one picture, which nobody matches."""
+    Pillow.new("RGB", (4, 4)).save(folder / "a.png")
+    np.save(folder / "a.npy", np.ones((1, 4, 4), np.uint8))
+    (folder / "manifest.csv").write_text(f"image,mask,split\na.png,a.npy,{split}\n")
+    return folder

@@ -21,6 +21,8 @@ METHODS = ("matching", "network", "fusion")
 def run_instances(args: argparse.Namespace) -> None:
     """Print, and append if asked, how well copied regions were found."""
     data = read_forged_set(args.data, args.reader).beside(args.authentic)
+    if args.per_source is not None:
+        data = data.at_most(args.per_source)
     for line in data.left_out:
         warn(f"{line}: left out")
     samples = [one for one in data.samples if args.manipulation in one.manipulation or not one.mask]
@@ -74,6 +76,9 @@ def add_commands(commands: Commands) -> None:
         default=[],
         metavar="DIR",
         help="A folder of authentic pictures to judge beside --data. May be repeated.",
+    )
+    command.add_argument(
+        "--per-source", type=int, help="Take at most so many of each source, forged or not."
     )
     command.add_argument("--method", choices=METHODS, default="matching", help="What finds them.")
     command.add_argument("--weights", type=Path, help="The weights folder of a network.")
