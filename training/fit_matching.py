@@ -173,11 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not {sample.split for sample in data.samples} <= {"train", ""}:
             raise UsageError(f"{args.data} is not of the split train: give pictures to learn from")
         samples = data.samples[: args.count]
+        taken = data.name + (f", the first {len(samples)}" if args.count is not None else "")
         weights, figures = fit_and_judge(collect(samples), args.alarms)
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    origin = {"data": data.name, "manifest_sha256": data.sha256, "commit": git_commit()}
+    origin = {"data": taken, "manifest_sha256": data.sha256, "commit": git_commit()}
     text = json.dumps({"weights": weights, "provenance": {**origin, **figures}}, indent=2)
     args.out.write_text(text + "\n", encoding="utf-8")
     print(text)
