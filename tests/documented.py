@@ -28,8 +28,7 @@ PROGRAMS = ("python", "synthdet", "cat", "cp", "head", "mkdir", "(echo")  # that
 
 # What is made smaller: beginning of a command, option, value that it gets whatever the page says.
 SMALLER = [
-    ("python training/data/copymove.py", "--count", "60"),
-    ("python training/data/copymove.py", "--size", "64"),
+    ("python training/data/copymove.py", "--count", "12"),
     ("python training/data/forge.py", "--count", "12"),
     ("python training/data/regenerate.py train-autoencoder", "--steps", "2"),
     ("python training/train_descriptor.py", "--steps", "2"),

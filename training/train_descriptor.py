@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     schedule = Schedule(options.steps, options.batch)
     network = train_descriptor(photographs, schedule, options.seed)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}

@@ -56,6 +56,7 @@ def test_the_format_is_packed_and_linted(
     assert make_submission([*arguments, str(logits), "--out", str(tmp_path)]) == 0
     written = tmp_path / "verdicts.txt"
     assert written.read_text() == "x.png;fake\ny.png;real\n"
+    assert make_submission([*arguments, "--lint", str(tmp_path / "nowhere.txt")]) == 2
     written.write_text("x.png;fake\ny.png;maybe\n")
     assert make_submission([*arguments, "--lint", str(written)]) == 1
     assert "a verdict is neither real nor fake: 'maybe' for 'y.png'" in capsys.readouterr().out
