@@ -69,22 +69,25 @@ def tables(args: argparse.Namespace) -> Iterator[str]:
     Raises:
         InputError: nothing was measured.
     """
-    sha256 = read_config(args.weights).files["model.onnx"] if args.weights else ""
-    empty = True
+    config = read_config(args.weights) if args.weights else None
+    sha256 = config.files["model.onnx"] if config else ""
+    measured: set[str] = set()  # hashes that have rows
     for file, columns in COLUMNS.items():
         groups: dict[str, list[Row]] = {}
         for row in read_rows(RESULTS / file):
             if is_wanted(row, args, sha256):
                 groups.setdefault(about(row), []).append(row)
         for title, rows in groups.items():
-            empty = False
+            measured.add(rows[0].get("model_sha256", ""))
             lines = [[cell(row, column) for column in columns] for row in rows]
             yield f"{title}\n{format_table([list(columns.values()), *lines])}"
-    if empty:
+    if not measured:
         raise InputError(
             f"{RESULTS} holds no such row: measure with scripts/evaluate.py --results, or "
             "training/leave_one_out.py --results"
         )
+    if config and sha256 not in measured:
+        yield f"{config.name} {config.version}: no row was measured on these very weights"
 
 
 def is_wanted(row: Row, args: argparse.Namespace, sha256: str) -> bool:
