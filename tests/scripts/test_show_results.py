@@ -60,5 +60,5 @@ def test_families_held_out(results: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_nothing_measured(
     results: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--recipe", *asked]) == 2
+    assert main(asked) == 2
     assert "holds no such row" in capsys.readouterr().err
