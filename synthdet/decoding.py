@@ -36,6 +36,7 @@ from PIL import AvifImagePlugin
 
 from synthdet.errors import ImageError, ImageFault
 from synthdet.images import MAX_PIXELS, LoadedImage, image_error, load_image
+from synthdet.machine import peak_memory
 
 T = TypeVar("T")
 
@@ -73,6 +74,10 @@ class WorkerPool(Generic[T]):
     A thread starts the workers at once, hands out files in the order of `submit`, and watches the
     clock. Workers are fresh interpreters, never forks, so a process that holds a device may have a
     pool; they do not import the caller's script, and they end when the caller does, however.
+
+    Attributes:
+        peak_bytes: largest resident size of the workers that the pool has ended; 0 before that, and
+            where it cannot be told.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class WorkerPool(Generic[T]):
             job: run in a worker on each path; only what it returns comes back. A function of an
                 importable module, or a partial of one: it must pickle.
         """
+        self.peak_bytes = 0
         self._wanted = workers
         self._limits = limits
         self._job = pickle.dumps((job, limits))
@@ -209,12 +215,17 @@ class WorkerPool(Generic[T]):
         """The file it was busy with has failed; the ones behind it come first in the queue."""
         self._workers.remove(worker)
         self._selector.unregister(worker.connection)
+        self._note_peak(worker)
         worker.stop()
         if not worker.ready:
             self._note_failed_start()
         if worker.tasks:
             worker.tasks.popleft().fail(fault, reason)
         self._queue.extendleft(reversed(worker.tasks))
+
+    def _note_peak(self, worker: "_Worker[T]") -> None:
+        """Before it ends: the kernel forgets it with the process."""
+        self.peak_bytes = max(self.peak_bytes, peak_memory(worker.process.pid) or 0)
 
     def _give_up_queue(self, reason: str) -> None:
         with contextlib.suppress(IndexError):
@@ -223,6 +234,7 @@ class WorkerPool(Generic[T]):
 
     def _shut_down(self) -> None:
         for worker in self._workers:
+            self._note_peak(worker)
             worker.process.kill()
         end = time.monotonic() + _STOP_SECONDS  # for all of them together
         for worker in self._workers:

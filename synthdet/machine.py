@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import time
 from pathlib import Path
 
@@ -68,22 +67,13 @@ def process_age() -> float:
         return 0.0
 
 
-def peak_memory() -> dict[str, int]:
-    """Largest resident size in bytes, of this process and of its largest ended child."""
-    kib = 1024  # ru_maxrss counts KiB on Linux
-    return {
-        "main_bytes": _high_water() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kib,
-        "worker_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * kib,
-    }
-
-
-def _high_water() -> int | None:
-    """Most resident bytes of this program; None where the system does not say.
+def peak_memory(process: int | str = "self") -> int | None:
+    """Largest resident size in bytes of the program that a living process runs; None: unknown.
 
     Not ``ru_maxrss``, which on Linux begins with what the starting process held.
     """
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)

@@ -86,6 +86,7 @@ class Outcome:
         seconds: by stage. "start": until the model was ready. "rows": from the first row to the
             last. Of these, "model": the model at work, masks written; "decode": the coordinating
             thread waiting for files, so little where the model is the slower one.
+        worker_bytes: largest resident size of a decode worker; 0 where it cannot be told.
         start_up: seconds from process start, imports included, until the model began its first
             batch; None where it never did.
     """
@@ -100,6 +101,7 @@ class Outcome:
     resumed: int = 0
     dropped: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    worker_bytes: int = 0
     start_up: float | None = None
 
     @property
@@ -166,24 +168,33 @@ class RowPass(Generic[S]):
         return ended
 
     def _compute(self, thread: BackgroundThread, loading: Sequence["Future[None]"]) -> None:
-        opened = self._run.clock()
         workers = min(
             self._options.workers or available_cpus(), self.stage.most_workers, len(self._rows)
         )
         # The workers start before the model is opened, so that both get ready at once.
-        with DecodePool(workers, self._options.limits, self.stage.prepare) as pool:
-            for model in loading:
-                self._wait(model)
-            self.outcome.batch_size = self.stage.model.batch_limit
-            self._note_backend()
-            self._spend("start", opened)
-            finished = self._open_journal()
-            began = self._run.clock()
-            try:
-                self._answer_all(pool, thread, finished)
-            finally:
-                self._spend("rows", began)
-                self._note_backend()  # a GPU may have been given up
+        pool = DecodePool(workers, self._options.limits, self.stage.prepare)
+        try:
+            with pool:
+                self._compute_with(pool, thread, loading)
+        finally:
+            self.outcome.worker_bytes = pool.peak_bytes
+
+    def _compute_with(
+        self, pool: DecodePool[S], thread: BackgroundThread, loading: Sequence["Future[None]"]
+    ) -> None:
+        opened = self._run.clock()
+        for model in loading:
+            self._wait(model)
+        self.outcome.batch_size = self.stage.model.batch_limit
+        self._note_backend()
+        self._spend("start", opened)
+        finished = self._open_journal()
+        began = self._run.clock()
+        try:
+            self._answer_all(pool, thread, finished)
+        finally:
+            self._spend("rows", began)
+            self._note_backend()  # a GPU may have been given up
 
     def _note_backend(self) -> None:
         model = self.stage.model

@@ -51,7 +51,12 @@ def make_report(
             "images_per_second": _rate(computed, wall_seconds),
             "start_up_seconds": outcome.start_up and round(outcome.start_up, 3),
             "stages": _stages(outcome),
-            "peak_memory": peak_memory(),
+            "peak_memory": {
+                "main_bytes": peak_memory() or 0,
+                "worker_bytes": max(
+                    one.worker_bytes for one in (outcome, result.masks) if one is not None
+                ),
+            },
         },
         "verdicts": _verdicts(manifest, outcome, rule),
         "counts": _counts(outcome),

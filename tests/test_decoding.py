@@ -225,6 +225,24 @@ def pid(_loaded: LoadedImage) -> int:
     return os.getpid()
 
 
+def test_what_workers_held_is_told_without_what_their_starter_holds(write: Write) -> None:
+    program = """
+import sys
+from functools import partial
+from pathlib import Path
+from synthdet.decoding import DecodeLimits, DecodePool
+from synthdet.views import InputSpec, views_of
+
+held = bytearray(b"x" * 400 * 2**20)
+with DecodePool(1, DecodeLimits(), partial(views_of, spec=InputSpec(32))) as pool:
+    pool.submit(Path(sys.argv[1])).result()
+print(pool.peak_bytes)
+"""
+    command = [sys.executable, "-c", program, write()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 10 * 2**20 < int(done.stdout) < 300 * 2**20
+
+
 def test_a_cancelled_file_is_dropped(write: Write) -> None:
     with DecodePool(1, LIMITS, obey) as pool:
         ran, cancelled = pool.submit(write(hang)), pool.submit(write(green=1))

@@ -259,6 +259,8 @@ def test_a_large_picture_takes_bounded_memory(tmp_path: Path) -> None:
 class ScriptedPool:
     """Answers at once with a picture whose every pixel is the number in the file's name."""
 
+    peak_bytes = 0
+
     submitted: list[str]
 
     def __init__(self, workers: int, limits: object, prepare: Callable[[LoadedImage], Any]) -> None:

@@ -12,6 +12,7 @@ is guarded against broken files. The last line of stdout is a JSON object, the f
 import argparse
 import contextlib
 import json
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ class Measured:
         start_up_seconds: from process start, imports included, to the first call of the network on
             a file's pixels, without the search for the batch size.
         seconds: from then to the last answer.
-        main_bytes, worker_bytes: largest resident size of the process and of one worker.
+        main_bytes, worker_bytes: largest resident size of the process and of one worker, which
+            is a fork and shares most of it.
     """
 
     device: str
@@ -113,14 +115,15 @@ def measure(
             for output in network(batch.to(device, non_blocking=True)):
                 output.float().cpu()
         ended = time.monotonic()
-    first, memory = first or ended, peak_memory()
+    first = first or ended
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Measured(
         device=device,
         batch_size=batch_size,
         start_up_seconds=first - _STARTED - searched,
         seconds=ended - first,
-        main_bytes=memory["main_bytes"],
-        worker_bytes=memory["worker_bytes"],
+        main_bytes=peak_memory() or 0,
+        worker_bytes=workers.ru_maxrss * 1024,
     )
 
 

@@ -56,7 +56,7 @@ def _measure(case: Case) -> Bare:
         precision=models[-1].precision,
         batch_size=models[-1].batch_limit,
         latencies=_latencies(files, detector, localizer),
-        main_mib=peak_memory()["main_bytes"] / 2**20,
+        main_mib=(peak_memory() or 0) / 2**20,
     )
     stages = _stages(files, [model.config for model in models])
     stages["model"] = 1000 / session.rate

@@ -134,7 +134,7 @@ def _of_report(report: dict[str, Any], seconds: float) -> Run:
         seconds=seconds,
         start_up=speed["start_up_seconds"],
         provider=last["provider"],
-        precision=last.get("precision", ""),
+        precision=last["precision"],
         batch_size=last["batch_size"],
         main_mib=speed["peak_memory"]["main_bytes"] / _MIB,
         worker_mib=speed["peak_memory"]["worker_bytes"] / _MIB,
