@@ -31,6 +31,7 @@ SMALLER = [
     ("python training/data/copymove.py", "--count", "12"),
     ("python training/data/forge.py", "--count", "12"),
     ("python training/data/regenerate.py train-autoencoder", "--steps", "2"),
+    ("python training/prepare.py", "--workers", "0"),
     ("python training/train_descriptor.py", "--steps", "2"),
 ]
 # Otherwise, recipes are trained as they stand, with the settings of their own `smoke`.

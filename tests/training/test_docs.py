@@ -23,6 +23,7 @@ from PIL import Image
 
 from scripts.update_docs import PAGES as WITH_OUTPUT
 from scripts.update_docs import main as update_docs
+from tests.conftest import write_instances
 from tests.documented import PAGES, ROOT, Documented, read_page
 from training.data import made_up
 from training.data.made_up import make_up, make_up_copies, make_up_pairs
@@ -57,6 +58,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_layouts(data)
     write_recodai(data / "recodai")
     make_test_set(data / "test")
+    write_instances(root / "weights" / "copymove", 64)  # in place of one that takes long to export
     examples = pd.read_csv(ROOT / "examples" / "input.csv")
     truth = examples.assign(label=examples["filename"].str.contains("regenerated").astype(int))
     truth.to_csv(root / "truth.csv", index=False)
@@ -159,7 +161,7 @@ def checkout(miniature: Path, tmp_path: Path) -> Path:
     shutil.copytree(miniature, folder)
     for path in ROOT.iterdir():
         if path.name in COPIED:
-            shutil.copytree(path, folder / path.name)
+            shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
         elif path.name not in ("data", "out", "runs", "training") and not path.name.startswith("."):
             (folder / path.name).symlink_to(path)
     (folder / "training" / "configs").mkdir(parents=True)
