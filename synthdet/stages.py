@@ -86,7 +86,7 @@ class DetectorStage(Stage[Seen]):
     def __init__(self, options: Options, warn: Warn) -> None:
         self.folder = options.weights
         self.config = read_config(self.folder, "detector")
-        self.prepare = partial(views_of, spec=self.config.input)
+        self.prepare = partial(views_of, spec=self.config.input, familiar=self.config.familiar)
         self.ladder = [EXTRA_VIEWS] if self.config.input.max_views > 1 else []
         self._options, self._warn = options, warn
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import WeightsError
+from synthdet.familiarity import Familiar
 from synthdet.validity import doubts
 
 if TYPE_CHECKING:
@@ -107,10 +108,10 @@ class Seen:
     notes: tuple[str, ...] = ()
 
 
-def views_of(loaded: "LoadedImage", spec: InputSpec) -> Seen:
-    """A decoded file -> its views; runs in the decode workers."""
-    notes = loaded.notes + doubts(loaded, spec.size)
-    return Seen(make_views(loaded.pixels, spec), notes)
+def views_of(loaded: "LoadedImage", spec: InputSpec, familiar: Familiar | None = None) -> Seen:
+    """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
+    views = make_views(loaded.pixels, spec)
+    return Seen(views, loaded.notes + doubts(loaded, views.pixels[0], familiar))
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from synthdet.errors import WeightsError
+from synthdet.familiarity import Familiar
 from synthdet.views import InputSpec
 
 FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
@@ -117,6 +118,7 @@ class WeightsConfig:
         fusion: of an instances model that runs beside matching; None where it runs alone.
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
         unfit: precisions known to give other answers than fp32: no run tries them.
+        familiar: of a detector, what validation pictures are like; None warns of no picture.
         provenance: data, code and measures that led to the weights, for a person.
     """
 
@@ -133,12 +135,13 @@ class WeightsConfig:
     fusion: FusionSpec | None = None
     conformal: dict[str, list[float]] = field(default_factory=dict)
     unfit: list[Precision] = field(default_factory=list)
+    familiar: Familiar | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write ``folder/config.json``."""
         fields = asdict(self)
-        for name in ("localization", "fusion"):
+        for name in ("localization", "fusion", "familiar"):
             if fields[name] is None:
                 del fields[name]
         text = json.dumps({"format": FORMAT, **fields}, indent=2, ensure_ascii=False)
@@ -219,6 +222,8 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
         fields["localization"] = LocalizationSpec(**fields["localization"])
     if fields.get("fusion") is not None:
         fields["fusion"] = FusionSpec(**fields["fusion"])
+    if fields.get("familiar") is not None:
+        fields["familiar"] = Familiar(**fields["familiar"])
     config = WeightsConfig(**fields)
     if config.task not in get_args(Task):
         raise ValueError(f"task is {config.task!r}, expected one of {', '.join(get_args(Task))}")

@@ -65,18 +65,21 @@ def test_the_promise_names_rate_and_pictures() -> None:
     assert "those of detection/val, on the calibrating half" in said
 
 
+VIEW = np.zeros((200, 200, 3), np.uint8)
+
+
 def loaded(height: int, width: int, quality: int | None = None) -> LoadedImage:
     return LoadedImage(np.zeros((height, width, 3), np.uint8), (height, width), 1, (), quality)
 
 
 def test_what_lies_outside_the_validation_is_doubted() -> None:
-    assert doubts(loaded(200, 200, 65), 200) == ()
-    assert doubts(loaded(200, 900), 200) == ()
-    (small,) = doubts(loaded(199, 900, 100), 200)
+    assert doubts(loaded(200, 200, 65), VIEW) == ()
+    assert doubts(loaded(200, 900), VIEW) == ()
+    (small,) = doubts(loaded(199, 900, 100), VIEW)
     assert small.startswith("too small: 900 x 199 pixels, and the model looks at 200 x 200")
-    (hard,) = doubts(loaded(200, 200, 64), 200)
+    (hard,) = doubts(loaded(200, 200, 64), VIEW)
     assert hard.startswith("compressed hard: JPEG quality near 64")
-    assert len(doubts(loaded(10, 10, 10), 200)) == 2
+    assert len(doubts(loaded(10, 10, 10), VIEW)) == 2
 
 
 def test_doubts_stand_in_the_notes_of_a_row() -> None:

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synthdet.errors import WeightsError
+from synthdet.familiarity import STATISTICS, fit
 from synthdet.views import InputSpec
 from synthdet.weights import WeightsConfig, read_config, verify_files
 
@@ -26,6 +28,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         bias=-0.5,
         thresholds={"f1": 0.2},
         conformal={"0.05": [-1.0, 1.5]},
+        familiar=fit(np.random.default_rng(0).normal(size=(50, len(STATISTICS))), 0.9),
         provenance={"data": "é"},
     )
     config.save(tmp_path)
@@ -72,6 +75,7 @@ def test_another_task_is_refused(detector_folder: Path) -> None:
         ({"prior_logit": 0.0}, "prior_logit must not be 0"),
         ({"surprise": 1}, "surprise"),
         ({"input": {"size": 32, "sighs": 3}}, "sighs"),
+        ({"familiar": {"names": []}}, "missing 4 required"),
     ],
 )
 def test_a_bad_field_is_named(

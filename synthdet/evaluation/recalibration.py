@@ -16,7 +16,11 @@ Logits = npt.NDArray[np.float64]  # RxN: R draws of N pictures
 
 
 def recalibrate(
-    config: WeightsConfig, labelled: LabelledSet, logits: Logits, error_rates: Iterable[float]
+    config: WeightsConfig,
+    labelled: LabelledSet,
+    logits: Logits,
+    error_rates: Iterable[float],
+    keep_scale: bool = False,
 ) -> WeightsConfig:
     """Fit scale, shift, thresholds and bands.
 
@@ -25,13 +29,15 @@ def recalibrate(
         labelled: N pictures that no training step saw.
         logits: float64 RxN, R draws of each.
         error_rates: for which to state a band.
+        keep_scale: fit the bands alone, so that every logit stays as it is.
 
     Raises:
         UsageError: one class is absent, or the logits do not rise from real to synthetic.
     """
     raw = (logits.ravel() - config.bias) * config.temperature
     labels = np.tile(labelled.labels, len(logits))
-    found = calibration.fit(labels, raw)
+    kept = calibration.Calibration(config.temperature, config.bias, {})
+    found = kept if keep_scale else calibration.fit(labels, raw)
     # bands count independent pictures: one row of each, whichever view and draw
     rows = calibration.one_per_group(labelled.groups * len(logits))
     return replace(

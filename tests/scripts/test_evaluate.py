@@ -175,6 +175,20 @@ class TestCalibrate:
         assert again.bias == pytest.approx(first.bias, abs=1e-3)
         assert again.conformal.keys() == first.conformal.keys()
 
+    def test_the_scale_may_stay_and_familiar_pictures_are_told(
+        self, data: Path, detector_folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = read_config(detector_folder)
+        assert before.familiar is None
+        after = self.run(data, detector_folder, "--keep-scale")
+        for name in ("temperature", "bias", "thresholds", "files"):
+            assert getattr(after, name) == getattr(before, name)
+        assert set(after.conformal) == {"0.05", "0.1", "0.2"}
+        assert after.familiar is not None
+        far = after.provenance["calibration"]["far_on_the_other_half"]
+        assert set(far) == {"native", "organisers"}
+        assert f"99% lie within {after.familiar.distance:.2f}" in capsys.readouterr().out
+
     def test_twice_is_as_once(self, data: Path, detector_folder: Path) -> None:
         first = self.run(data, detector_folder)
         again = self.run(data, detector_folder)

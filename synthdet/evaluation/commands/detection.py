@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from synthdet import familiarity
 from synthdet.calibration import calibration_half
 from synthdet.detector import Detector
 from synthdet.errors import InputError
@@ -20,6 +21,7 @@ from synthdet.evaluation.commands.common import (
     warn,
 )
 from synthdet.evaluation.detection import COLUMNS, format_rows, measure
+from synthdet.evaluation.familiarity import gather
 from synthdet.evaluation.heatmap import draw_panels
 from synthdet.evaluation.labelled import HALVES, LabelledSet, read_set
 from synthdet.evaluation.protocols import parse_protocol
@@ -32,6 +34,8 @@ from synthdet.metrics.detection import auc, balanced_accuracy, vip_score
 from synthdet.weights import WeightsConfig
 
 METRICS = {"balanced_accuracy": balanced_accuracy, "auc": auc}
+USUAL = ("native", "organisers")  # conditions in which pictures count as familiar
+USUAL_SHARE = 0.99  # of the calibrating half, which is near; one odd picture in 200 sets no limit
 HEAT_RANGE = (0.5, 1.0)  # of the grid's colours: from chance to perfect
 
 
@@ -101,17 +105,30 @@ def run_calibrate(args: argparse.Namespace) -> None:
     rest = readable & ~fits
     fitted, reported = labelled.keep(fits, "to fit on"), labelled.keep(rest, "to report on")
 
-    config = recalibrate(detector.config, fitted, logits[:, fits], args.error_rates)
+    config = recalibrate(
+        detector.config, fitted, logits[:, fits], args.error_rates, args.keep_scale
+    )
+    usual = [parse_protocol(text) for text in USUAL]
+    vectors = gather(labelled.samples, usual, config.input, args.seed)
+    familiar = familiarity.fit(np.concatenate(list(vectors[:, fits])), USUAL_SHARE)
+    config = replace(config, familiar=familiar)
+    far = {
+        text: float((familiar.distances(one[rest]) > familiar.distance).mean())
+        for text, one in zip(USUAL, vectors, strict=True)
+    }
     rows, rates = compare(detector.config, config, reported, logits[:, rest])
     note = {
         **origin(args, describe(config), fitted, " ".join(args.protocols), args.draws),
         "half": "calibration",
         "measured_on_the_other_half": rates,
+        "far_on_the_other_half": far,
     }
     config = replace(config, provenance={**config.provenance, "calibration": note})
     config.save(args.weights)
     print(f"wrote {args.weights / 'config.json'}")
     print_calibration(config, rows, rates, args.error_rates)
+    shares = ", ".join(f"{text} {share:.4f}" for text, share in far.items())
+    print(f"{USUAL_SHARE:.0%} lie within {familiar.distance:.2f} deviations; beyond it, {shares}")
 
 
 def print_calibration(
@@ -240,7 +257,8 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser(
         "calibrate",
         parents=[_data_options(), _running_options()],
-        help="Fit temperature, bias, thresholds and bands on one half; write config.json.",
+        help="Fit temperature, bias, thresholds, bands and what pictures are familiar on one half; "
+        "write config.json.",
     )
     command.add_argument("--weights", type=Path, required=True, help="The folder to calibrate.")
     _add_protocols(command, ["organisers"])
@@ -251,6 +269,11 @@ def add_commands(commands: Commands) -> None:
         default=[0.05, 0.1, 0.2],
         metavar="RATE",
         help="Error rates for which to state an inconclusive band (default: %(default)s).",
+    )
+    command.add_argument(
+        "--keep-scale",
+        action="store_true",
+        help="Leave temperature, bias and thresholds, so that every logit stays as it is.",
     )
     command.set_defaults(run=run_calibrate, half="all")
 

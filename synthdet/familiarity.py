@@ -1,0 +1,141 @@
+"""Is a picture like those a model was validated on, by a handful of statistics?
+
+A detector answers whatever it is shown, also noise or a barcode. Seven numbers of a view are set
+against their mean and covariance over validation pictures (Mahalanobis 1936); beyond the distance
+that nearly all of those keep, the error that the weights state says nothing. The reverse does not
+hold: a picture of an unknown generator may have the most usual numbers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from synthdet.errors import WeightsError
+
+Vectors = npt.NDArray[np.float64]  # NxK, one row a view, one column a statistic
+Grey = npt.NDArray[np.float32]  # HxW, 0 to 255
+
+STATISTICS = ("noise", "contrast", "blocking", "steps_2", "steps_8", "bends_2", "bends_4")
+_LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_FLOOR = 0.5  # grey levels: rounding alone leaves less
+_RIDGE = 1e-6  # so that pictures that are all alike have a covariance too
+_BLOCK = 8  # pixels, of JPEG; views start on its grid
+_KEPT = 0.98  # of the correlations, so that few pictures cannot make a direction impossible
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """What validation pictures are like.
+
+    Attributes:
+        names: of the K statistics, as `STATISTICS`.
+        mean: K numbers.
+        covariance: K rows of K numbers.
+        share: of the validation pictures, such as 0.99.
+        distance: in which that share of them lies; a picture beyond is far from them.
+
+    Raises:
+        WeightsError: other statistics than this version's, or numbers that do not fit together.
+    """
+
+    names: Sequence[str]
+    mean: Sequence[float]
+    covariance: Sequence[Sequence[float]]
+    share: float
+    distance: float
+
+    def __post_init__(self) -> None:
+        size = len(STATISTICS)
+        covariance = np.asarray(self.covariance, np.float64)
+        rules = {
+            "names": (tuple(self.names) == STATISTICS, ", ".join(STATISTICS)),
+            "mean": (np.shape(self.mean) == (size,), f"{size} numbers"),
+            "covariance": (_is_covariance(covariance, size), f"a {size}x{size} covariance"),
+            "share": (0 < self.share < 1, "a number between 0 and 1"),
+            "distance": (0 < self.distance < float("inf"), "a finite number above 0"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise WeightsError(
+                    f"familiar {name} is {getattr(self, name)!r}, expected {expected}: fit it "
+                    "again with scripts/evaluate.py calibrate"
+                )
+
+    def distances(self, vectors: Vectors) -> npt.NDArray[np.float64]:
+        """Float NxK -> float64 N, in standard deviations."""
+        apart = np.asarray(vectors, np.float64) - np.asarray(self.mean)
+        solved = np.linalg.solve(np.asarray(self.covariance, np.float64), apart.T).T
+        return np.asarray(np.sqrt(np.maximum(0.0, (apart * solved).sum(axis=1))))
+
+
+def statistics(view: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """uint8 HxWx3 RGB of at least 16x16 -> float64 K, in the order of `STATISTICS`.
+
+    noise: log of the grey levels' noise by a difference of two Laplacians (Immerkær 1996).
+    contrast: log of their standard deviation.
+    blocking: log of the mean step across borders of JPEG's blocks, over that of all other steps.
+    steps_2, steps_8: log of the mean step over 2 and over 8 pixels, over that of 1; near 0 in
+        noise, and large where nothing is sharp.
+    bends_2, bends_4: log of the mean second difference at 2 and 4 pixels, over that of half of it.
+    """
+    grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    left = cv2.filter2D(grey, -1, _LAPLACIANS)[1:-1, 1:-1]
+    noise = float(np.abs(left).mean()) * math.sqrt(math.pi / 2) / 6
+    on_border, elsewhere = _block_steps(grey)
+    steps = {reach: _mean_step(grey, reach) for reach in (1, 2, 8)}
+    bends = {reach: _mean_bend(grey, reach) for reach in (1, 2, 4)}
+    return np.log(
+        [
+            noise + _FLOOR,
+            float(grey.std()) + _FLOOR,
+            (on_border + _FLOOR) / (elsewhere + _FLOOR),
+            (steps[2] + _FLOOR) / (steps[1] + _FLOOR),
+            (steps[8] + _FLOOR) / (steps[1] + _FLOOR),
+            (bends[2] + _FLOOR) / (bends[1] + _FLOOR),
+            (bends[4] + _FLOOR) / (bends[2] + _FLOOR),
+        ]
+    )
+
+
+def fit(vectors: Vectors, share: float) -> Familiar:
+    """Mean, covariance with weakened correlations, and the distance that ``share`` of them keep.
+
+    Args:
+        vectors: float NxK of validation pictures, in the conditions that are to count as usual.
+        share: above 0 and below 1, such as 0.99.
+    """
+    covariance = np.cov(vectors, rowvar=False) + _RIDGE * np.eye(vectors.shape[1])
+    covariance = _KEPT * covariance + (1 - _KEPT) * np.diag(np.diag(covariance))
+    mean = vectors.mean(axis=0)
+    free = Familiar(list(STATISTICS), mean.tolist(), covariance.tolist(), share, 1.0)
+    return replace(free, distance=max(_RIDGE, float(np.quantile(free.distances(vectors), share))))
+
+
+def _block_steps(grey: Grey) -> tuple[float, float]:
+    """Mean step between neighbours across the borders of 8x8 blocks, and elsewhere."""
+    lines = [np.abs(np.diff(grey, axis=1)).mean(axis=0), np.abs(np.diff(grey, axis=0)).mean(axis=1)]
+    borders = [np.arange(1, len(line) + 1) % _BLOCK == 0 for line in lines]
+    steps, border = np.concatenate(lines), np.concatenate(borders)
+    return float(steps[border].mean()), float(steps[~border].mean())
+
+
+def _mean_step(grey: Grey, reach: int) -> float:
+    across, down = grey[:, reach:] - grey[:, :-reach], grey[reach:] - grey[:-reach]
+    return float(np.abs(across).mean() + np.abs(down).mean()) / 2
+
+
+def _mean_bend(grey: Grey, reach: int) -> float:
+    middle = slice(reach, -reach)
+    across = grey[:, : -2 * reach] - 2 * grey[:, middle] + grey[:, 2 * reach :]
+    down = grey[: -2 * reach] - 2 * grey[middle] + grey[2 * reach :]
+    return float(np.abs(across).mean() + np.abs(down).mean()) / 2
+
+
+def _is_covariance(matrix: npt.NDArray[np.float64], size: int) -> bool:
+    if matrix.shape != (size, size) or not np.isfinite(matrix).all():
+        return False
+    return bool(np.allclose(matrix, matrix.T) and np.linalg.eigvalsh(matrix).min() > 0)
