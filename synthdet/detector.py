@@ -10,6 +10,7 @@ from synthdet.errors import WeightsError
 from synthdet.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.views import Image, Views, make_views
 
+Logits = npt.NDArray[np.float32]
 OUTPUT = "logit"  # the graph's output: float32 N, one raw logit a view
 
 
@@ -48,19 +49,26 @@ class Detector:
             )
         return detector
 
-    def logits(self, pictures: Sequence[Views]) -> npt.NDArray[np.float32]:
-        """The views of N pictures -> float32 N, calibrated.
+    def logits(self, pictures: Sequence[Views]) -> Logits:
+        """The views of N pictures -> float32 N, calibrated."""
+        return self.judge(pictures)[0]
+
+    def judge(self, pictures: Sequence[Views]) -> tuple[Logits, list[Logits]]:
+        """The views of N pictures -> float32 N, and of each picture its views' own logits.
 
         The views of all pictures share the batches, so that a picture with one view does not
         leave the rest of a batch empty. A logit is not finite only where the graph's is not.
         """
         if not pictures:
-            return np.zeros(0, np.float32)
+            return np.zeros(0, np.float32), []
         raw = self.model.run(np.concatenate([views.pixels for views in pictures]))[OUTPUT]
         shares = np.concatenate([views.weights for views in pictures])
         starts = np.cumsum([0, *(len(views.weights) for views in pictures)])[:-1]
         combined = np.add.reduceat(raw * shares, starts)
-        calibrated = combined / self.config.temperature + self.config.bias
+        return self._calibrate(combined), np.split(self._calibrate(raw), starts[1:])
+
+    def _calibrate(self, raw: Logits) -> Logits:
+        calibrated = raw / self.config.temperature + self.config.bias
         return calibrated.astype(np.float32, copy=False)
 
     def score(self, image: Image) -> float:

@@ -26,11 +26,13 @@ class Answer:
         logit: finite; > 0 means synthetic.
         status: "ok", or why the row is a fallback.
         detail: what was found, for a person; empty where there is nothing to say.
+        views: logits of the picture's single views; empty where it has one, or it is not known.
     """
 
     logit: float
     status: str = "ok"
     detail: str = ""
+    views: tuple[float, ...] = ()
 
 
 class Journal:
@@ -114,8 +116,11 @@ def _parse_batch(line: bytes) -> tuple[int, list[Answer]] | None:
     """One whole line -> first row and answers; None where it was cut short or damaged."""
     try:
         content = _parse(line) or {}
-        answers = [Answer(*answer) for answer in content["answers"]]
-        finite = all(math.isfinite(one.logit) for one in answers)
+        answers = [
+            Answer(logit, status, detail, *map(tuple, views))
+            for logit, status, detail, *views in content["answers"]
+        ]
+        finite = all(math.isfinite(z) for one in answers for z in (one.logit, *one.views))
         return (int(content["start"]), answers) if finite else None
     except (KeyError, TypeError, ValueError):
         return None

@@ -4,13 +4,14 @@
 """
 
 import platform
+import statistics
 from collections import Counter
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from synthdet import __version__
+from synthdet.journal import Answer
 from synthdet.machine import available_cpus, peak_memory
 from synthdet.manifest import Manifest
 from synthdet.options import Options
@@ -87,12 +88,22 @@ def _verdicts(manifest: Manifest, outcome: Outcome, rule: VerdictRule) -> dict[s
                 "logit": answer.logit,
                 "verdict": word,
                 "probability": None if word == "no answer" else rule.probability(answer.logit),
+                "agreement": _agreement(answer),
             }
             for index, (row, answer, word) in enumerate(
                 zip(manifest.rows, outcome.answers, words, strict=True)
             )
         ],
     }
+
+
+def _agreement(answer: Answer) -> dict[str, Any] | None:
+    """Of a picture's views: how many are on the side of its logit, and their standard deviation."""
+    if not answer.views:
+        return None
+    agree = sum((view > 0) == (answer.logit > 0) for view in answer.views)
+    spread = statistics.pstdev(answer.views)
+    return {"views": len(answer.views), "agree": agree, "spread": round(spread, 4)}
 
 
 def _masks(manifest: Manifest, options: Options, outcome: Outcome) -> dict[str, Any]:
@@ -155,7 +166,13 @@ def _counts(outcome: Outcome) -> dict[str, int]:
 
 def _fallbacks(manifest: Manifest, outcome: Outcome) -> list[dict[str, Any]]:
     return [
-        {"row": index, "filename": row.name, **asdict(answer)}
+        {
+            "row": index,
+            "filename": row.name,
+            "logit": answer.logit,
+            "status": answer.status,
+            "detail": answer.detail,
+        }
         for index, (row, answer) in enumerate(zip(manifest.rows, outcome.answers, strict=True))
         if answer.status != "ok"
     ]

@@ -18,6 +18,7 @@ from synthdet.weights import WeightsConfig, read_config
 EXTRA_VIEWS = "extra views"  # the governor's step: all but the most telling view of a picture
 
 S = TypeVar("S")  # what decode workers make of a picture
+_Judged = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
 Keeps = Callable[[str], bool]  # whether the governor still grants a step
 
 
@@ -118,21 +119,24 @@ class DetectorStage(Stage[Seen]):
             if item is not None
         ]
 
-    def _logits(self, pictures: Sequence[Views]) -> list[float | Exception]:
+    def _logits(self, pictures: Sequence[Views]) -> list[_Judged | Exception]:
         """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
         try:
-            return [float(logit) for logit in self._detector.logits(pictures)]
+            logits, of_views = self._detector.judge(pictures)
+            views = (tuple(map(float, own)) if len(own) > 1 else () for own in of_views)
+            return list(zip(map(float, logits), views, strict=True))
         except Exception as error:  # whatever the runtime raises costs a row, not the run
             if len(pictures) <= 1:
                 return [error] * len(pictures)
             return [one for views in pictures for one in self._logits([views])]
 
-    def _judge(self, logit: float | Exception, seen: Seen) -> Answer:
-        if isinstance(logit, Exception):
-            return self._fallback("model", f"the model failed on this picture ({logit})")
+    def _judge(self, judged: _Judged | Exception, seen: Seen) -> Answer:
+        if isinstance(judged, Exception):
+            return self._fallback("model", f"the model failed on this picture ({judged})")
+        logit, views = judged
         if not abs(logit) < float("inf"):
             return self._fallback("model", f"the model answered {logit}")
-        return Answer(logit, "ok", "; ".join(seen.notes))
+        return Answer(logit, "ok", "; ".join(seen.notes), views)
 
     def _fallback(self, status: str, detail: str) -> Answer:
         return Answer(self.config.prior_logit, status, detail)

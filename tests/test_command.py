@@ -19,6 +19,7 @@ from synthdet import __version__, entry
 from synthdet.command import build_parser, judge, table
 from synthdet.formats.masks import read_mask
 from synthdet.run_report import SCHEMA
+from synthdet.views import InputSpec
 from tests.conftest import write_detector, write_localizer
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,23 @@ def test_json_is_the_runs_report_and_more(folder: Path, weights: Path, tmp_path:
     assert "text: holds the parameters of NovelAI (generated)" in done.stdout
     written = json.loads((tmp_path / "all.json").read_text())
     assert written["verdicts"] == report["verdicts"]
+
+
+def test_views_that_disagree_are_told(folder: Path, tmp_path: Path) -> None:
+    half = Image.new("RGB", (40, 200), (255, 0, 0))
+    half.paste((0, 0, 255), (0, 0, 40, 20))
+    half.save(folder / "half.png")
+    Image.new("RGB", (32, 32), (255, 0, 0)).save(folder / "one.png")
+    weights = write_detector(tmp_path / "three", InputSpec(32, native=3))
+    done = call(folder / "half.png", folder / "red.png", folder / "one.png",
+                "--weights", weights, "--json", "-")  # fmt: skip
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
+    told = [row["agreement"] for row in report["verdicts"]["rows"]]
+    assert (told[0]["views"], told[0]["agree"]) == (3, 2)
+    assert told[0]["spread"] > 1
+    assert told[1] == {"views": 3, "agree": 3, "spread": 0.0}
+    assert told[2] is None  # of the size of one view
 
 
 def test_a_page_is_made_of_the_same_answers(folder: Path, weights: Path, tmp_path: Path) -> None:

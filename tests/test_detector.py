@@ -40,6 +40,16 @@ def test_views_count_by_their_weights(detector_folder: Path) -> None:
     assert logits == pytest.approx([4 * 0.75 - 4 * 0.25, -4.0], abs=1e-5)
 
 
+def test_views_are_told_one_by_one(tmp_path: Path) -> None:
+    detector = Detector.load(write_detector(tmp_path, temperature=2.0, bias=0.5), "cpu")
+    both = Views(np.stack([flat(255, 0), flat(0, 255)]), np.array([0.75, 0.25], np.float32))
+    alone = make_views(flat(0, 255), detector.config.input)
+    logits, (of_both, of_one) = detector.judge([both, alone])
+    assert of_both == pytest.approx([2.5, -1.5], abs=1e-5)
+    assert of_one == pytest.approx([-1.5], abs=1e-5)
+    assert logits == pytest.approx([1.5, -1.5], abs=1e-5)
+
+
 def test_no_pictures_give_no_logits(detector_folder: Path) -> None:
     assert Detector.load(detector_folder, "cpu").logits([]).shape == (0,)
 

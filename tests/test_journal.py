@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from synthdet.errors import OutputError
 from synthdet.journal import Answer, Journal
 
-BATCHES = {0: [Answer(0.1), Answer(-2.5, "ok", "truncated")], 2: [Answer(0.25, "missing", "gone")]}
+BATCHES = {
+    0: [Answer(0.1, views=(0.5, -0.25)), Answer(-2.5, "ok", "truncated")],
+    2: [Answer(0.25, "missing", "gone")],
+}
 
 
 def write(path: Path, key: str = "k") -> None:
@@ -80,6 +83,7 @@ def test_a_cut_at_any_byte_keeps_the_whole_batches_and_goes_on(
         '{"start": 3, "answers": [[1.0, "ok", "", 4]]}',
         '{"start": 3, "answers": [[NaN, "ok", ""]]}',
         '{"start": 3, "answers": [["warm", "ok", ""]]}',
+        '{"start": 3, "answers": [[1.0, "ok", "", ["warm"]]]}',
         "[]",
     ],
 )
@@ -90,6 +94,13 @@ def test_a_damaged_line_ends_the_journal_there(tmp_path: Path, line: str) -> Non
     path.write_bytes(whole + line.encode() + b"\n")
     assert Journal(path, "k").start(resume=True) == (BATCHES, "")
     assert path.read_bytes() == whole
+
+
+def test_answers_from_before_views_were_kept_are_taken_over(tmp_path: Path) -> None:
+    Journal(tmp_path / "j", "k").start(resume=False)
+    with (tmp_path / "j").open("a") as stream:
+        stream.write('{"start": 0, "answers": [[0.5, "ok", ""]]}\n')
+    assert Journal(tmp_path / "j", "k").start(resume=True) == ({0: [Answer(0.5)]}, "")
 
 
 def test_a_finished_run_leaves_nothing(tmp_path: Path) -> None:

@@ -62,9 +62,11 @@ class ScriptedModel:
         self.script = script
         self.views_seen: list[int] = []
 
-    def logits(self, pictures: Sequence[Views]) -> np.ndarray:
+    def judge(self, pictures: Sequence[Views]) -> tuple[np.ndarray, list[np.ndarray]]:
         self.views_seen += [len(views.pixels) for views in pictures]
-        return np.array([self.script(float(views.pixels[0, 0, 0, 0])) for views in pictures])
+        found = [self.script(float(views.pixels[0, 0, 0, 0])) for views in pictures]
+        of_views = [np.full(len(views.pixels), z) for views, z in zip(pictures, found, strict=True)]
+        return np.array(found), of_views
 
 
 @pytest.fixture

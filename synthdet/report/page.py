@@ -128,6 +128,7 @@ def _row(item: Item) -> Mapping[str, Any]:
         "logit": round(item.logit, 4),
         "verdict": item.verdict,
         "chance": None if item.probability is None else round(item.probability, 4),
+        "views": item.agreement,
         "status": item.status,
         "notes": item.notes,
         "source": item.source,

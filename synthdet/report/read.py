@@ -27,6 +27,7 @@ class Item:
         logit: the answer; > 0 means synthetic.
         verdict: in words.
         probability: P(synthetic), calibrated; None without an answer, or without a report.
+        agreement: of its views, in words; empty where there is one, or it is not known.
         status: "ok", or why the row is a fallback.
         notes: what speaks against believing the answer; empty most often.
         source: where the picture comes from: as the truth says, else its folder.
@@ -41,6 +42,7 @@ class Item:
     logit: float
     verdict: Verdict
     probability: float | None = None
+    agreement: str = ""
     status: str = "ok"
     notes: str = ""
     source: str = ""
@@ -138,6 +140,7 @@ def assemble(
                 logit=logit,
                 verdict=rows[row]["verdict"] if rows else _sign(logit),
                 probability=rows[row]["probability"] if rows else None,
+                agreement=agreement(rows[row]) if rows else "",
                 status=fallback.get("status", "ok"),
                 notes=fallback.get("detail", notes.get(row, "")),
                 source=(sample.source if sample else "") or _folder(name),
@@ -197,6 +200,14 @@ def _read_report(path: Path, needed: bool) -> dict[str, Any]:
             "what main.py wrote beside the output"
         ) from error
     return dict(report)
+
+
+def agreement(row: Mapping[str, Any]) -> str:
+    """What a report's row says of the picture's views, in words; old reports say nothing."""
+    found = row.get("agreement")
+    if not found:
+        return ""
+    return f"{found['agree']} of {found['views']} views agree, spread {found['spread']:.2f}"
 
 
 def _sign(logit: float) -> Verdict:

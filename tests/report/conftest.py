@@ -47,6 +47,8 @@ def report() -> dict[str, Any]:
          "probability": None if verdict == "no answer" else 0.5}
         for row, (name, logit, verdict) in enumerate(zip(NAMES, LOGITS, VERDICTS, strict=True))
     ]  # fmt: skip
+    rows[0]["agreement"] = {"views": 5, "agree": 4, "spread": 0.75}
+    rows[1]["agreement"] = None
     return {
         "weights": {"name": "tiny", "version": "7"},
         "run": {

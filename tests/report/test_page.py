@@ -77,6 +77,7 @@ def test_every_row_and_picture_is_there(page: Page) -> None:
     items = json.loads(page.scripts["items"])
     assert items[0] == {
         "row": 0, "name": "a/red.png", "logit": 2.5, "verdict": "synthetic", "chance": 0.5,
+        "views": "4 of 5 views agree, spread 0.75",
         "status": "ok", "source": "gan", "truth": "synthetic",
     }  # fmt: skip
     assert items[3]["notes"] == "no decoder"

@@ -76,6 +76,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const sign = item.logit < 0 ? "−" : "+";
     line.append(`${chance}, logit ${sign}${Math.abs(item.logit).toFixed(2)}`);
     text.append(line);
+    if (item.views) text.append(element("p", "small", item.views));
     if (item.truth) text.append(element("p", "small", `truth: ${item.truth}`));
     if (item.source && item.source !== ".") text.append(element("p", "small", `source: ${item.source}`));
     if (item.status !== "ok") text.append(element("p", "small", `status: ${item.status}`));
