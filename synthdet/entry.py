@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
         SynthdetError: nothing could be answered or written, as the error says.
     """
     _check_paths(args)
-    weights, locator = _choose_models(args)
+    weights, locator = choose_models(args.weights, _locates(args))
     _check_refinement(args.refine)
 
     from synthdet.formats.logits import write_logits
@@ -156,13 +156,17 @@ def _locates(args: argparse.Namespace) -> bool:
     return args.masks is not None or args.overlays is not None
 
 
-def _choose_models(args: argparse.Namespace) -> tuple[Path, Path | None]:
+def choose_models(folders: Sequence[Path], locates: bool) -> tuple[Path, Path | None]:
     """The folder whose logits are the answers, and the one of masks where it is another.
+
+    Args:
+        folders: as given with ``--weights``; a task without one takes the shipped model.
+        locates: whether masks or overlays are asked for.
 
     Raises:
         UsageError: two folders for one task; masks without a model that makes them.
     """
-    given = _by_task(args.weights)
+    given = _by_task(folders)
     locators = [folder for task, folder in given.items() if task != "detector"]
     if len(locators) > 1:
         raise UsageError(
@@ -172,7 +176,7 @@ def _choose_models(args: argparse.Namespace) -> tuple[Path, Path | None]:
     if locators and "detector" not in given:
         return locators[0], None
     detector = given.get("detector", SHIPPED["detector"])
-    if not _locates(args):
+    if not locates:
         return detector, None
     locator = locators[0] if locators else SHIPPED["localizer"]
     if not (locator / "config.json").is_file():

@@ -75,12 +75,19 @@ class LocatorStage(Stage[LoadedImage]):
 
     def load(self) -> None:
         """Open the localizer."""
+        options = self._options
         self._locator = LOCATORS[self.config.task](
-            self.folder, self._options.provider, None, self._warn
+            self.folder, options.provider, options.threads, self._warn
         )
         self.model = self._locator.model
-        if self._options.batch_size is not None:
-            self.model.batch_limit = self._options.batch_size
+        if options.batch_size is not None:
+            self.model.batch_limit = options.batch_size
+
+    def over(self, rows: Sequence[Row]) -> "LocatorStage":
+        """The same for other rows, with the model that is open already."""
+        other = LocatorStage(self.folder, rows, self._options, self._warn, self.answers)
+        other._locator, other.model = self._locator, self.model
+        return other
 
     def shaping(self) -> dict[str, Any]:
         """What the masks are made of, and where they lie."""

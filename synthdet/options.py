@@ -37,6 +37,7 @@ class Options:
         provider: "auto", "cuda", "openvino" or "cpu".
         batch_size: rows in a batch, and most views in one call of the model; None asks the device.
         workers: decode processes; None takes one for each CPU that may be used.
+        threads: CPU threads of the model; None takes one for each CPU that may be used.
         budget: seconds from process start to the finished output; None for no deadline.
         resume: continue an earlier run's journal where input, weights and options are the same.
         limits: what decoding one file may cost.
@@ -49,6 +50,7 @@ class Options:
     provider: Provider = "auto"
     batch_size: int | None = None
     workers: int | None = None
+    threads: int | None = None
     budget: float | None = None
     resume: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)

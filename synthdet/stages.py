@@ -93,10 +93,11 @@ class DetectorStage(Stage[Seen]):
 
     def load(self) -> None:
         """Open the detector."""
-        self._detector = Detector.load(self.folder, self._options.provider, None, self._warn)
+        options = self._options
+        self._detector = Detector.load(self.folder, options.provider, options.threads, self._warn)
         self.model = self._detector.model
-        if self._options.batch_size is not None:
-            self.model.batch_limit = self._options.batch_size
+        if options.batch_size is not None:
+            self.model.batch_limit = options.batch_size
         self.rows_at_once = self.model.batch_limit
 
     def read_ahead(self) -> int:

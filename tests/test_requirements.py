@@ -13,6 +13,12 @@ OWN = {"browser_tests", "conftest", "main", "scripts", "synthdet", "tests", "tra
 OPTIONAL = {
     "c2pa", "gradio", "jinja2", "matplotlib", "openvino", "pillow_heif", "pydensecrf", "starlette",
 }  # fmt: skip
+# What scores data sets on clusters, and needs packages of its own.
+CLUSTER = [
+    *(ROOT / "synthdet" / "dataset").glob("*.py"),
+    *(ROOT / "scripts").glob("*_cluster.py"),
+    ROOT / "scripts" / "score_dataset.py",
+]
 DISTRIBUTIONS = packages_distributions()
 
 
@@ -53,7 +59,12 @@ def imported(path: Path) -> set[str]:
 def test_the_run_time_needs_requirements_txt_alone() -> None:
     paths = [ROOT / "main.py", *(ROOT / "synthdet").rglob("*.py")]
     paths += [*(ROOT / "scripts").glob("*.py")]
-    assert missing(paths, "requirements.txt") == set()
+    assert missing(set(paths) - set(CLUSTER), "requirements.txt") == set()
+
+
+def test_a_cluster_needs_its_own_requirements_beside() -> None:
+    assert {"pyarrow", "ray"} <= set().union(*map(imported, CLUSTER))
+    assert missing(CLUSTER, "requirements.txt", "requirements-cluster.txt") == set()
 
 
 def test_training_and_tests_need_what_make_test_installs() -> None:
