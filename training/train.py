@@ -11,6 +11,7 @@ A run writes everything into ``runs/<run_name>``: the resolved ``config.yaml``, 
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -191,7 +192,8 @@ def make_callbacks(config: RunConfig, folder: Path) -> list[Callback]:
         enable_version_counter=False,
     )
     last = LastCheckpoint(folder / "last.ckpt", config.machine.checkpoint_every)
-    callbacks: list[Callback] = [EpochLine(), best, last]
+    shared = SharedFolder(config.folder / "config.yaml")
+    callbacks: list[Callback] = [shared, EpochLine(), best, last]
     if optimiser.ema:
         callbacks.append(WeightAveraging(avg_fn=warmed_up_average(optimiser.ema)))
     if optimiser.patience:
@@ -242,6 +244,21 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
 
 
+class SharedFolder(Callback):
+    """Stops a node that does not see what the first one writes, before hours of training."""
+
+    def __init__(self, written: Path) -> None:
+        self.written = written
+
+    def setup(self, trainer: L.Trainer, _module: L.LightningModule, stage: str) -> None:
+        """All processes have met by now, so the first one has opened the folder."""
+        if not self.written.exists():
+            raise UsageError(
+                f"node of device {trainer.global_rank} does not see {self.written}: expected the "
+                "run's folder on a file system that all nodes share; name one with output=FOLDER"
+            )
+
+
 class EpochLine(Callback):
     """Says on stderr after each validation where the run stands."""
 
@@ -254,8 +271,12 @@ class EpochLine(Callback):
 
 
 def is_first_device() -> bool:
-    """Whether this process is the one that writes files, of all on all nodes."""
-    return rank_zero_only.rank == 0
+    """Whether this process is the one that writes files, of all on all nodes.
+
+    Until the processes have met, one that was started without torchrun takes itself for the first,
+    and only its node's number tells.
+    """
+    return rank_zero_only.rank == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _quiet_lightning() -> None:
