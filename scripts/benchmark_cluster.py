@@ -27,8 +27,8 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pyarrow import parquet
-from synthdet.benchmark.pictures import Size, make_pictures
 
+from synthdet.benchmark.pictures import Size, make_pictures
 from synthdet.console import say
 from synthdet.dataset.local_cluster import LocalCluster
 
@@ -40,6 +40,7 @@ WORKERS = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print; 0: done, 1: a run failed."""
     args = _parser().parse_args(argv)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else Ray's workers yield to all others
     try:
         with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as name:
             folder = Path(name)
