@@ -1,6 +1,7 @@
 """The answers of a worker are those of `main.py`, wherever the pictures lie."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,12 +168,11 @@ def test_a_worker_commits_blocks_and_leaves_finished_ones_alone(
     assert run.open({}, listing, 4) == [0, 1, 2]
     run.write_block(1, pa.table({"status": ["theirs"] * 4}))
     models = [ModelBytes.read(options.weights)]
-    worker = BlockWorker(lambda: models, listing.folder, run.place, None, options)
-    done = worker(pa.table({"block": [0, 1, 2]}))
+    with closing(BlockWorker(lambda: models, listing.folder, run.place, None, options)) as worker:
+        done = worker(pa.table({"block": [0, 1, 2]}))
     assert done["block"].to_pylist() == [0, 1, 2]
     assert set(done["provider"].to_pylist()) == {"cpu"}
     spans = zip(done["began"].to_pylist(), done["ended"].to_pylist(), strict=True)
     assert all(began <= ended for began, ended in spans)
     assert run.finished() == {0, 1, 2}
-    assert run.count() == {"ok": 4, "undecodable": 1, "theirs": 4}
-    worker.close()
+    assert run.count() == {"ok": 5, "undecodable": 1, "theirs": 4}
