@@ -77,7 +77,7 @@ def test_a_node_that_is_lost_costs_a_retry_and_a_restart_does_only_what_is_left(
     weights, output = write_detector(tmp_path / "w", slow=True), tmp_path / "out"
     command = (table, output, "--weights", weights, "--address", cluster.address)
     running = start(*command)
-    wait_for(lambda: len(list(scratch.glob("synthdet-*/masks"))) == 2, running)
+    wait_for(lambda: len(list(scratch.glob("synthdet-*/0/model.onnx"))) == 2, running)
     wait_for(lambda: len(parts(output)) >= 2, running)
     cluster.kill_node()
     assert len(parts(output)) < 8  # in the middle of the work
