@@ -163,8 +163,8 @@ def _start_ray(args: argparse.Namespace) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to its makers
     # Its library tells of dead nodes and retries; what is worth a line is said in ours.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if not args.address:
-        # Named for systems where it is off. Without it Ray listens on the loopback interface only.
+    if not args.address or args.address.startswith(("127.", "localhost")):
+        # Named for systems where it is off. Without it Ray keeps to the loopback interface.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
