@@ -47,7 +47,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "folder given holds a localizer or an instances model: then they are that one's.")
     add("--batch-size", metavar="N", type=positive_int,
         help="Run N images, or N squares of one image for its mask, through the model at once. By "
-        "default the device decides.")
+        "default the first batches find what is fastest.")
     add("--workers", metavar="N", type=positive_int,
         help="Decode in N processes. By default one for each CPU that may be used.")
     add("--provider", choices=("auto", "cuda", "openvino", "cpu"), default="auto",

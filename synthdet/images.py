@@ -3,7 +3,9 @@
 Pillow decodes. This module adds what a run over files nobody has seen needs: it never blocks on a
 pipe, refuses bombs before they unpack, keeps what a damaged file still holds, and scales every
 mode by the range its type declares, never by a picture's own maximum. Colour profiles are not
-applied: that would move the traces a detector looks for.
+applied: that would move the traces a detector looks for. A JPEG is decoded at its full scale
+even where a reduced view is wanted: native crops are wanted of every picture besides, and libjpeg's
+scaled decoding gives other pixels than the area average that models were trained on.
 
 A decoder that hangs or crashes takes its process with it: see `synthdet.decoding`.
 """

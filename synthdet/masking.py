@@ -81,7 +81,7 @@ class LocatorStage(Stage[LoadedImage]):
         )
         self.model = self._locator.model
         if options.batch_size is not None:
-            self.model.batch_limit = options.batch_size
+            self.model.fix_batch_size(options.batch_size)
 
     def over(self, rows: Sequence[Row]) -> "LocatorStage":
         """The same for other rows, with the model that is open already."""

@@ -35,7 +35,8 @@ class Options:
             where no masks are asked for.
         locate: what is located, and where it is written.
         provider: "auto", "cuda", "openvino" or "cpu".
-        batch_size: rows in a batch, and most views in one call of the model; None asks the device.
+        batch_size: rows in a batch, and most views in one call of the model; None
+            lets the run find what is fastest.
         workers: decode processes; None takes one for each CPU that may be used.
         threads: CPU threads of the model; None takes one for each CPU that may be used.
         budget: seconds from process start to the finished output; None for no deadline.

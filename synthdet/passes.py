@@ -79,7 +79,7 @@ class Outcome:
         answers: one a row, in the input's order.
         provider: the one that really ran; "none" when the pass ended before a model was loaded.
         precision: of its arithmetic; "none" likewise.
-        batch_size: most pictures in one call of the model.
+        batch_size: pictures in a call of the model, as it was found in the end.
         ended: "complete", "deadline", "interrupted", or "failed" where the run itself broke.
         resumed: rows taken from an earlier run's journal.
         dropped: steps that the governor gave up, as in `synthdet.budget.Drop`.
@@ -185,7 +185,6 @@ class RowPass(Generic[S]):
         opened = self._run.clock()
         for model in loading:
             self._wait(model)
-        self.outcome.batch_size = self.stage.model.batch_limit
         self._note_backend()
         self._spend("start", opened)
         finished = self._open_journal()
@@ -199,6 +198,7 @@ class RowPass(Generic[S]):
     def _note_backend(self) -> None:
         model = self.stage.model
         self.outcome.provider, self.outcome.precision = model.provider, model.precision
+        self.outcome.batch_size = model.batch_size
 
     def _open_journal(self) -> dict[int, list[Answer]]:
         """Finished batches of an earlier run. Only now, so that a start that fails loses none."""
@@ -215,7 +215,8 @@ class RowPass(Generic[S]):
             "input": self._run.manifest.sha256,
             "weights": asdict(self.stage.config),
             "limits": asdict(self._options.limits),
-            "device": [self.outcome.provider, self.outcome.precision, self.outcome.batch_size],
+            "device": [self.outcome.provider, self.outcome.precision],
+            "batch": self.stage.rows_at_once,
             "options": self.stage.shaping(),
         }
         return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """A weights folder -> a verified model on a chosen backend. Nothing else knows the backends."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from synthdet import self_test
 from synthdet.backends import Backend
 from synthdet.backends.choice import NAMES, Candidate, candidates, first_line, open_reference
+from synthdet.batch_size import BatchSize
 from synthdet.console import say
 from synthdet.errors import WeightsError
 from synthdet.machine import available_cpus
@@ -29,8 +31,9 @@ Provider = Literal["auto", "cuda", "openvino", "cpu"]
 Warn = Callable[[str], None]
 
 REFERENCE = "cpu"  # ONNX Runtime in fp32, which the export compared with the network itself
-# A CPU gains nothing beyond; a GPU is full from here on.
-BATCH_SIZES = {"cuda": 64, "openvino": 16, "cpu": 16}
+# A CPU gains nothing beyond; a GPU is full from here on. Below, the run finds what is best.
+BATCH_SIZES = {"cuda": 256, "openvino": 16, "cpu": 16}
+_FIRST_SIZES = {"cuda": 32, "openvino": 1, "cpu": 1}
 # A localizer's squares are larger and keep all their features: so many pixels in one call.
 LOCALIZER_PIXELS = {"cuda": 2**22, "openvino": 2**18, "cpu": 2**18}
 _OUT_OF_MEMORY = (
@@ -52,7 +55,7 @@ class OnnxModel:
 
     Attributes:
         config: the weights folder's description.
-        batch_limit: most pictures run at once; halved whenever the device runs out of memory.
+        batch_limit: most pictures ever run at once; less once the device has run out of memory.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class OnnxModel:
     ) -> None:
         self.config = config
         self.batch_limit = most_at_once(config, backend.provider)
+        self._batches = BatchSize(_FIRST_SIZES[backend.provider], self.batch_limit)
         self._backend = backend
         self._open_reference = open_reference
         self._warn = warn
@@ -137,12 +141,22 @@ class OnnxModel:
         """Of the arithmetic."""
         return self._backend.precision
 
+    @property
+    def batch_size(self) -> int:
+        """Pictures in a call, as far as it has been found."""
+        return min(self._batches.size, self.batch_limit)
+
+    def fix_batch_size(self, size: int) -> None:
+        """Run ``size`` pictures at once, and look for no better number."""
+        self.batch_limit = size
+        self._batches.settle(size)
+
     def run(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """uint8 NxHxWx3, N at least 1 -> the graph's outputs by name, each float32 Nx….
 
-        Runs at most ``batch_limit`` pictures at once. When the device is out of memory the limit
-        is halved and the work goes on; the smaller limit stays. A backend that cannot take a
-        single picture, or fails in another way, is given up for the reference.
+        Runs ``batch_size`` pictures at once, which the first calls find. When the device is out
+        of memory it is halved and the work goes on; the smaller size stays. A backend that cannot
+        take a single picture, or fails in another way, is given up for the reference.
 
         Raises:
             Exception: whatever the reference raises.
@@ -150,12 +164,14 @@ class OnnxModel:
         parts: list[dict[str, npt.NDArray[Any]]] = []
         start = 0
         while start < len(images):
-            batch = images[start : start + self.batch_limit]
+            batch = images[start : start + self.batch_size]
+            began = time.perf_counter()
             try:
                 parts.append(_ask(self._backend, batch))
             except Exception as error:  # the run times raise a dozen types of their own
                 self._adapt(len(batch), error)
                 continue
+            self._batches.observe(len(batch), time.perf_counter() - began)
             start += len(batch)
         return {
             name: np.concatenate([part[name] for part in parts]).astype(np.float32, copy=False)
@@ -183,13 +199,14 @@ class OnnxModel:
         # No run time has an exception type of its own for this; the message must tell.
         no_memory = any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
         if no_memory and batch > 1:
-            self.batch_limit = batch // 2
+            self.fix_batch_size(batch // 2)
             self._warn(f"out of memory at {batch} pictures; going on with {batch // 2} at once")
         elif self.provider != REFERENCE:
             name = NAMES[self.provider]
             self._warn(f"{name} failed ({first_line(error)}); going on on {NAMES[REFERENCE]}")
             self._backend = self._open_reference()
             self.batch_limit = min(self.batch_limit, most_at_once(self.config, self.provider))
+            self._batches = BatchSize(_FIRST_SIZES[self.provider], self.batch_limit)
         else:
             raise error
 

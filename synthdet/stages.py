@@ -97,7 +97,7 @@ class DetectorStage(Stage[Seen]):
         self._detector = Detector.load(self.folder, options.provider, options.threads, self._warn)
         self.model = self._detector.model
         if options.batch_size is not None:
-            self.model.batch_limit = options.batch_size
+            self.model.fix_batch_size(options.batch_size)
         self.rows_at_once = self.model.batch_limit
 
     def read_ahead(self) -> int:

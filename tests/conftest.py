@@ -161,6 +161,18 @@ def _write_weights(
     return folder
 
 
+class ModelStandIn:
+    """What a pass asks of the model behind a scripted detector or localizer."""
+
+    provider, precision = "cpu", "fp32"
+
+    def __init__(self, batch: int) -> None:
+        self.fix_batch_size(batch)
+
+    def fix_batch_size(self, size: int) -> None:
+        self.batch_limit = self.batch_size = size
+
+
 def picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
     """uint8 HxWx3 RGB: smooth, so that JPEG keeps it, and different for every seed."""
     rng = np.random.default_rng(seed)

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from synthdet.masking import MAPS, REFINEMENT, RESOLUTION
 from synthdet.options import LocateOptions, Options
 from synthdet.pipeline import Result, score
 from synthdet.stages import EXTRA_VIEWS
-from tests.conftest import write_detector, write_localizer
+from tests.conftest import ModelStandIn, write_detector, write_localizer
 from tests.test_main import read, read_report, run, start, wait_for
 
 GAIN = 8.0
@@ -288,7 +287,7 @@ class ScriptedLocator:
     """Stands in for a Localizer; notes how it was asked."""
 
     def __init__(self, script: Callable[[int], Located]) -> None:
-        self.model = SimpleNamespace(batch_limit=1, provider="cpu", precision="fp32")
+        self.model = ModelStandIn(1)
         self.script = script
         self.asked: list[tuple[int, str, int | None]] = []
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from synthdet.pipeline import Result, score
 from synthdet.stages import EXTRA_VIEWS
 from synthdet.views import InputSpec, Seen, Views
 from synthdet.weights import read_config
-from tests.conftest import write_detector
+from tests.conftest import ModelStandIn, write_detector
 
 PRIOR = 0.25  # of the tiny detector
 
@@ -57,7 +56,7 @@ class ScriptedModel:
     """Stands in for a Detector: the logit is the row's number, unless the script says else."""
 
     def __init__(self, folder: Path, script: Callable[[float], float] = float) -> None:
-        self.model = SimpleNamespace(batch_limit=4, provider="cpu", precision="fp32")
+        self.model = ModelStandIn(4)
         self.config = read_config(folder, "detector")
         self.script = script
         self.views_seen: list[int] = []

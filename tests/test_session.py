@@ -56,12 +56,32 @@ def model_on(
 def test_out_of_memory_halves_the_batch_and_goes_on(detector_folder: Path) -> None:
     device, warnings = SmallDevice(room=5), []
     model = model_on(device, detector_folder, warnings)
+    model.fix_batch_size(16)
     logits = model.run(images(20))["logit"]
     assert logits.tolist() == list(range(20))
     assert device.batches == [16, 8, 4, 4, 4, 4, 4]
-    assert model.batch_limit == 4
+    assert (model.batch_limit, model.batch_size) == (4, 4)
     assert len(warnings) == 2
     assert "going on with 4 at once" in warnings[-1]
+
+
+def test_the_first_calls_find_the_batch_that_is_fastest(
+    detector_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that charges 3 s a call, and a second a picture in batches of up to four."""
+    device, now = SmallDevice(), [0.0]
+    run = device.run
+
+    def timed(batch: np.ndarray) -> list[np.ndarray]:
+        now[0] += 3 + len(batch) * (1 if len(batch) <= 4 else 2)
+        return run(batch)
+
+    monkeypatch.setattr(device, "run", timed)
+    monkeypatch.setattr(session.time, "perf_counter", lambda: now[0])
+    model = model_on(device, detector_folder, [])
+    assert model.run(images(70))["logit"].tolist() == list(range(70))
+    assert device.batches == [1] * 3 + [2] * 3 + [4] * 3 + [8] * 3 + [4] * 6 + [1]
+    assert model.batch_size == 4
 
 
 @pytest.mark.parametrize("message", ["CUDA error: out of memory", "the device fell off the bus"])

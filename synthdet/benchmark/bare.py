@@ -47,14 +47,15 @@ def _measure(case: Case) -> Bare:
     localizer = Localizer.load(case.localizer, case.provider) if case.localizer else None
     models = [detector.model] + ([localizer.model] if localizer else [])
     for model in models:
-        model.batch_limit = case.batch_size or model.batch_limit
+        if case.batch_size is not None:
+            model.fix_batch_size(case.batch_size)
     pixels = load_image(files[0]).pixels
     session = Run(
         pictures=len(files),
         seconds=sum(_session_seconds(model, pixels, len(files)) for model in models),
         provider=models[-1].provider,
         precision=models[-1].precision,
-        batch_size=models[-1].batch_limit,
+        batch_size=models[-1].batch_size,
         latencies=_latencies(files, detector, localizer),
         main_mib=(peak_memory() or 0) / 2**20,
     )
