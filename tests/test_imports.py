@@ -12,7 +12,7 @@ TRAINING_ONLY = {
 }  # fmt: skip
 # Only these files of training/ may reach the runtime: they compare an exported graph with its
 # network. Everything else shares pixels, metrics, formats and errors.
-MAY_RUN_SESSIONS = {"training/export.py"}
+MAY_RUN_SESSIONS = {"training/export.py", "training/quantise.py"}
 
 
 def files(*folders: str) -> list[Path]:
