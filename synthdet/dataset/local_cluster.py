@@ -11,6 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,12 @@ class LocalCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **({"TMPDIR": str(scratch)} if scratch else {})},
+            # Ray keeps sockets in its own folder, and a socket's path has 107 characters at most.
+            env={
+                **os.environ,
+                "RAY_TMPDIR": tempfile.gettempdir(),
+                **({"TMPDIR": str(scratch)} if scratch else {}),
+            },
         )
         self.address = self._answer()
 
