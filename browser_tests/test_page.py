@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from browser_tests.conftest import Watched
 from synthdet.formats.logits import write_logits
@@ -72,7 +73,7 @@ def test_filtering(
     assert names(watched) == left
     assert page.get_by_role("status").text_content() == f"{len(left)} of 4 pictures"
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.querySelectorAll('#cards .card').length === 4")
+    expect(page.locator("#cards .card")).to_have_count(4)
 
 
 def test_searching(watched: Watched, page_file: Path) -> None:
@@ -99,7 +100,7 @@ def test_the_slider_lays_the_map_over_the_picture(watched: Watched, page_file: P
 
 def test_pictures_are_decoded_and_nasty_names_are_text(watched: Watched, page_file: Path) -> None:
     page = watched.open(page_file)
-    page.wait_for_function("[...document.images].every(one => one.complete)")
+    page.evaluate("Promise.all([...document.images].map(one => one.decode()))")
     widths = page.locator("#cards img.picture").evaluate_all("all => all.map(e => e.naturalWidth)")
     assert widths == [60, 40, 60]
     assert names(watched)[2].startswith("script><img src=x onerror")
@@ -121,7 +122,7 @@ def test_thousands_would_cost_little(watched: Watched, long_page_file: Path) -> 
     for _ in range(20):
         page.mouse.wheel(0, 4000)
         page.wait_for_timeout(50)
-    page.wait_for_function(f"document.querySelectorAll('#cards .card').length === {MANY}")
+    expect(page.locator("#cards .card")).to_have_count(MANY)
     assert not page.get_by_role("button", name="Show more").is_visible()
     with (long_page_file.parent / "out.csv").open() as stream:
         assert names(watched) == [row["filename"] for row in csv.DictReader(stream)]
