@@ -22,7 +22,7 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from synthdet import __version__
-from synthdet.arguments import MAX_VIEWS, Parser, positive_float, positive_int
+from synthdet.arguments import MAX_VIEWS, Parser, add_limits, positive_float, positive_int
 from synthdet.console import mend_streams, say
 from synthdet.errors import SynthdetError, UsageError
 
@@ -288,16 +288,7 @@ def _parser() -> Parser:
     add("--block-rows", metavar="N", type=positive_int, default=1000,
         help="Rows in a block: what a lost worker costs, and what one output file holds. The "
         "default is %(default)s.")
-    add("--max-pixels", metavar="N", type=positive_int, default=178_000_000,
-        help="Refuse images of more than N pixels. The default is %(default)s.")
-    add("--image-seconds", metavar="S", type=positive_float, default=20.0,
-        help="Give up on an image that takes longer than S seconds to decode. The default is "
-        "%(default)s.")
-    add("--image-megabytes", metavar="MB", type=positive_int, default=2048,
-        help="Give up on an image that needs more memory to decode. The default is %(default)s.")
-    add("--quiet", action="store_true",
-        help="Show neither progress nor the summary; warnings and errors remain.")
-    add("--version", action="version", version=f"synthdet {__version__}")
+    add_limits(parser)
     # fmt: on
     return parser
 

@@ -75,6 +75,14 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         help="In the report, call a picture real or synthetic only where the weights state that "
         "at most this share of either class is called wrongly; the rest is inconclusive. By "
         "default 0.05, where the weights state it. The logits do not change.")
+    add_limits(parser)
+    # fmt: on
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """What every program that reads strangers' files has: limits of decoding, silence, version."""
+    add = parser.add_argument
+    # fmt: off
     add("--max-pixels", metavar="N", type=positive_int, default=178_000_000,
         help="Refuse images of more than N pixels. The default is %(default)s.")
     add("--image-seconds", metavar="S", type=positive_float, default=20.0,

@@ -18,9 +18,9 @@ from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.metrics.instances import Masks
 from synthdet.views import Image, resize
 from training.config import InstancesConfig
-from training.data.loading import epoch_size, worker_settings
-from training.data.localization_module import read_samples, samples_digest, set_shares
-from training.data.sampling import BalancedSampler, Draw, ResumableLoader
+from training.data.loading import worker_settings
+from training.data.localization_module import read_samples, samples_digest, training_sampler
+from training.data.sampling import Draw, ResumableLoader
 
 CLASSES = ["real", "forged"]
 _TRIES = 20  # other files to try in place of one that cannot be read
@@ -146,19 +146,10 @@ class InstanceData(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of `collate`; its place is in every checkpoint."""
         config = self.config
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        sampler = BalancedSampler(
-            set_shares(self.train, config.data),
-            self.train.groupby("set").ngroup().to_numpy(),
-            epoch_size(config, len(self.train), world),
-            config.seed,
-            rank,
-            world,
-        )
         return ResumableLoader(
             self._set(self.train, config.seed),
             batch_size=config.machine.batch_size,
-            sampler=sampler,
+            sampler=training_sampler(self.train, config, self.trainer),
             collate_fn=collate,
             **worker_settings(config.machine.workers),
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from synthdet.errors import UsageError
-from training.config import LocalizerConfig, PairDataConfig, PairSetConfig
+from training.config import InstancesConfig, LocalizerConfig, PairDataConfig, PairSetConfig
 from training.data.generators import load_generator
 from training.data.loading import epoch_size, worker_settings
 from training.data.localization import Found, read_pairs, read_photographs
@@ -58,19 +58,10 @@ class LocalizerData(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of uint8 BxSxSx3, bool BxSxS and labels B; its place is in every checkpoint."""
         config = self.config
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        sampler = BalancedSampler(
-            set_shares(self.train, config.data),
-            self.train.groupby("set").ngroup().to_numpy(),
-            epoch_size(config, len(self.train), world),
-            config.seed,
-            rank,
-            world,
-        )
         return ResumableLoader(
             make_set(self.train, config),
             batch_size=config.machine.batch_size,
-            sampler=sampler,
+            sampler=training_sampler(self.train, config, self.trainer),
             **worker_settings(config.machine.workers),
         )
 
@@ -125,6 +116,20 @@ def samples_digest(*tables: pd.DataFrame) -> str:
         for sample, split in zip(table["sample"], table["split"], strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def training_sampler(
+    table: pd.DataFrame, config: LocalizerConfig | InstancesConfig, trainer: L.Trainer
+) -> BalancedSampler:
+    """This device's part of the draws of each epoch, sets by their weights."""
+    return BalancedSampler(
+        set_shares(table, config.data),
+        table.groupby("set").ngroup().to_numpy(),
+        epoch_size(config, len(table), trainer.world_size),
+        config.seed,
+        trainer.global_rank,
+        trainer.world_size,
+    )
 
 
 def set_shares(table: pd.DataFrame, data: PairDataConfig) -> np.ndarray:
