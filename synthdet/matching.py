@@ -2,8 +2,9 @@
 
 Keypoints that look alike (`synthdet.keypoints`) vote for transformations that many of them share.
 MAGSAC++ (Barath et al. 2020) fits each one, the picture is laid over itself by it, and where both
-agree pixel by pixel lies the region and its copy. What is natural repetition and what is a copy is
-told by a logistic function of how well they agree.
+agree pixel by pixel lies the core of the region and its copy. What is natural repetition and what
+is a copy is told by a logistic function of how well they agree there; how far a copy reaches beyond
+its core is told afterwards (`synthdet.outlines`).
 
 Constants were set, and the function fitted, on synthesised training pictures alone
 (`training/data/copymove.py --split train`), and then frozen.
@@ -24,12 +25,21 @@ from scipy.spatial.distance import cdist
 from synthdet.blocks import block_matches
 from synthdet.keypoints import Matches, describe, self_matches
 from synthdet.localizer import Located
+from synthdet.outlines import complete
 from synthdet.refine import Refinement, refine
 from synthdet.regions import LONGEST, NOTHING, Region, answer, raster
+from synthdet.self_overlay import (
+    Affine,
+    Box,
+    Mask,
+    box_around,
+    can_be_source,
+    carried,
+    copy_of,
+    seen_through,
+)
 from synthdet.views import Image, reduce_to, resize, resize_map
 
-Mask = npt.NDArray[np.bool_]
-Affine = npt.NDArray[np.float64]  # 2x3, for column vectors (x, y, 1)
 Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]  # HxW
 
@@ -48,7 +58,6 @@ _RESIDUAL = 3.0  # pixels, scale of MAGSAC++
 _MANY = 10  # matches from which six parameters are fitted; below, four
 _SCALES = (0.4, 2.5)  # smallest and largest singular value
 _SHEAR = 1.4  # largest ratio of both
-_APART = 16.0  # pixels between a place and its copy at least
 _WINDOW = 3.2  # pixels, deviation of the Gaussian window within which pixels are compared
 _ALIGNED = 9  # pixels, of the copy's surroundings that take part in its alignment: half of them
 _ALIGNING = 30  # steps of the alignment at most
@@ -61,6 +70,7 @@ _ALIKE_AT_ALL = 0.5  # correlation around the matches below which nothing else i
 _OPENED, _CLOSED = 5, 13  # pixels, of the clean-up of a mask
 _HULL = 0.3  # share of the matches' hull that a mask covers at least, or the hull takes its place
 _SMALLEST = 64  # pixels of a mask
+_UNLIKELY = -4.0  # logit below which nobody asks how far a duplicate reaches
 
 FINDERS = ("keypoints", "blocks")
 WEIGHTS_FILE = Path(__file__).with_suffix(".json")
@@ -98,6 +108,11 @@ class Duplicate:
     found_by: str
     evidence: dict[str, float]
 
+    @property
+    def either(self) -> Mask:
+        """Bool hxw, both places."""
+        return self.source | self.copy
+
 
 def locate(
     image: Image,
@@ -117,12 +132,20 @@ def locate(
 
 def find(image: Image, max_side: int | None = None) -> list[Region]:
     """uint8 HxWx3 RGB of any size -> all that looks alike, with the logit that it was copied."""
-    size = raster(*image.shape[:2])
+    reduced, size = reduce_to(image, max_side), raster(*image.shape[:2])
     regions = []
-    for duplicate in find_duplicates(reduce_to(image, max_side)):
-        either = (duplicate.source | duplicate.copy).astype(np.float32)
-        regions.append(Region(resize_map(either, *size) >= 0.5, decide(duplicate)))
+    for duplicate in find_duplicates(reduced):
+        logit = decide(duplicate)
+        either = _whole(duplicate, reduced) if logit > _UNLIKELY else duplicate.either
+        regions.append(Region(resize_map(either.astype(np.float32), *size) >= 0.5, logit))
     return regions
+
+
+def _whole(duplicate: Duplicate, image: Image) -> Mask:
+    """Bool HxW, the places of a duplicate as far as they reach beyond what was matched."""
+    enlarged = resize(image, *duplicate.source.shape)
+    source = complete(enlarged, duplicate.affine, duplicate.source)
+    return source | copy_of(source, duplicate.affine)
 
 
 def decide(duplicate: Duplicate) -> float:
@@ -290,9 +313,9 @@ def _is_plausible(affine: npt.NDArray[Any]) -> bool:
 def _shift_to_fit(grey: Grey, affine: Affine, points: Floats, scale: float) -> Affine:
     """Shift a transformation of blocks to where the surroundings of their centres agree best."""
     margin, half = round(_TOLERANCE_BLOCKS * scale), _BLOCK * scale / 2
-    cut, (x, y) = _box_around(points, half, grey.shape)
+    cut, (x, y) = box_around(points, half, grey.shape)
     here = np.ascontiguousarray(grey[cut])
-    there = _seen_through(grey, affine, (x - margin, y - margin), here.shape, 2 * margin)
+    there = seen_through(grey, affine, (x - margin, y - margin), here.shape, 2 * margin)
     fits = np.nan_to_num(cv2.matchTemplate(there, here, cv2.TM_CCOEFF_NORMED))
     row, column = np.unravel_index(fits.argmax(), fits.shape)
     better = affine.copy()
@@ -300,55 +323,12 @@ def _shift_to_fit(grey: Grey, affine: Affine, points: Floats, scale: float) -> A
     return better
 
 
-def _box_around(
-    points: Floats, margin: float, size: Sequence[int]
-) -> tuple[tuple[slice, slice], tuple[int, int]]:
-    """The part of a picture that holds points (x, y) and a margin, and its corner (x, y)."""
-    x, y = np.floor(points.min(axis=0) - margin).astype(int).clip(0).tolist()
-    right, bottom = np.ceil(points.max(axis=0) + margin).astype(int).tolist()
-    return (slice(y, min(bottom + 1, size[0])), slice(x, min(right + 1, size[1]))), (x, y)
-
-
-def _seen_through(
-    values: npt.NDArray[Any],
-    affine: Affine,
-    corner: tuple[int, int] = (0, 0),
-    size: Sequence[int] | None = None,
-    more: int = 0,
-) -> npt.NDArray[Any]:
-    """What lies at the other place of each pixel of a box: HxW -> hxw, its border repeated.
-
-    Args:
-        values: HxW.
-        affine: from here to there.
-        corner: (x, y) of the box; the picture's own by default.
-        size: (h, w) of the box; the picture's own by default.
-        more: pixels that the box is wider and higher.
-    """
-    height, width = values.shape if size is None else size
-    moved = affine.copy()
-    moved[:, 2] += affine[:, :2] @ np.asarray(corner, float)
-    return cv2.warpAffine(
-        values,
-        moved,
-        (width + more, height + more),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-
-
 def _explained(matches: Matches, affine: Affine) -> Mask:
     """Bool N: the matches that say no more than this transformation, in either direction."""
-    forward = _carried(matches.start, affine) - matches.end
-    backward = _carried(matches.end, affine) - matches.start
+    forward = carried(matches.start, affine) - matches.end
+    backward = carried(matches.end, affine) - matches.start
     errors = np.linalg.norm(np.stack([forward, backward]), axis=2)
     return np.asarray(errors.min(axis=0) < 2 * _TOLERANCE, bool)
-
-
-def _carried(points: Floats, affine: Affine) -> npt.NDArray[np.float64]:
-    """Where points (x, y), Nx2, go."""
-    moved: npt.NDArray[np.float64] = points @ affine[:, :2].T + affine[:, 2]
-    return moved
 
 
 # Regions ------------------------------------------------------------------------------------------
@@ -367,9 +347,9 @@ def _compare(
         found_by: one of `FINDERS`.
     """
     grey = picture.grey
-    cut, corner = _box_around(matches.start, _WINDOW, grey.shape)
+    cut, corner = box_around(matches.start, _WINDOW, grey.shape)
     part = grey[cut].astype(np.float32)
-    other = _seen_through(grey, affine, corner, part.shape)
+    other = seen_through(grey, affine, corner, part.shape)
     if _correlation(part, other.astype(np.float32)) < _ALIKE_AT_ALL:
         return []
     laid = _lay_over(picture, affine, matches)
@@ -387,10 +367,10 @@ def _evidence(
 ) -> dict[str, float]:
     """How well both places agree, and what they look like, by the names in `EVIDENCE`."""
     here, source, copy = picture.values, laid.source, laid.copy
-    hull = _hull(matches, here.shape, _AROUND) & _can_be_source(here.shape, affine)
+    hull = _hull(matches, here.shape, _AROUND) & can_be_source(here.shape, affine)
     inside = points.round().astype(int).clip(0, np.array(here.shape[::-1]) - 1)
     apart = np.subtract(*(np.argwhere(mask).mean(axis=0) for mask in (source, copy)))
-    residuals = np.linalg.norm(_carried(matches.start, affine) - matches.end, axis=1)
+    residuals = np.linalg.norm(carried(matches.start, affine) - matches.end, axis=1)
     return {
         "matches": float(np.log(len(matches))),
         "matched": len(matches) / max(1.0, float(source[inside[:, 1], inside[:, 0]].sum())),
@@ -424,11 +404,10 @@ class _Overlay:
 
 def _lay_over(picture: _Picture, affine: Affine, matches: Matches) -> _Overlay:
     """A picture over itself, by a transformation and the matches that follow it."""
-    there = np.asarray(_seen_through(picture.values, affine), np.float32)
+    there = np.asarray(seen_through(picture.values, affine), np.float32)
     likeness = _local_correlation(picture, there)
-    source = _region(likeness, _can_be_source(there.shape, affine), matches)
-    copy = cv2.warpAffine(source.astype(np.float32), affine, there.shape[::-1]) >= 0.5
-    return _Overlay(there, likeness, source, copy)
+    source = _region(likeness, can_be_source(there.shape, affine), matches)
+    return _Overlay(there, likeness, source, copy_of(source, affine))
 
 
 def _align(grey: Grey, affine: Affine, laid: _Overlay) -> Affine:
@@ -455,7 +434,7 @@ def _align(grey: Grey, affine: Affine, laid: _Overlay) -> Affine:
     return better if _is_plausible(better) else affine
 
 
-def _box_of(mask: npt.NDArray[Any]) -> tuple[tuple[slice, slice], Any]:
+def _box_of(mask: npt.NDArray[Any]) -> tuple[Box, Any]:
     """The part of a picture that holds a mask, and its corner (x, y), int N."""
     x, y, width, height = cv2.boundingRect(mask)
     return (slice(y, y + height), slice(x, x + width)), np.array([x, y])
@@ -483,14 +462,6 @@ def _hull(matches: Matches, size: tuple[int, ...], grown: int = 1) -> Mask:
     hull = np.zeros(size, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(matches.start.round().astype(np.int32)), 1)
     return np.asarray(cv2.dilate(hull, np.ones((grown, grown), np.uint8)) > 0, bool)
-
-
-def _can_be_source(size: tuple[int, int], affine: Affine) -> Mask:
-    """Where a pixel goes to another place within the picture."""
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    to_x, to_y = (row[0] * x + row[1] * y + row[2] for row in affine.astype(np.float32))
-    within = (to_x >= 0) & (to_y >= 0) & (to_x < size[1]) & (to_y < size[0])
-    return np.asarray(within & (np.hypot(to_x - x, to_y - y) > _APART), bool)
 
 
 def _local_correlation(picture: _Picture, there: Floats) -> Floats:

@@ -87,8 +87,7 @@ def collect(samples: Sequence[Sample]) -> Table:
 
 def was_copied(duplicate: Duplicate, truth: Masks) -> bool:
     """Whether most of it lies in one of the regions, bool NxHxW."""
-    either = (duplicate.source | duplicate.copy).astype(np.float32)
-    marked = resize_map(either, *truth.shape[1:]) >= 0.5
+    marked = resize_map(duplicate.either.astype(np.float32), *truth.shape[1:]) >= 0.5
     shares = (truth & marked).sum(axis=(1, 2)) / max(1, np.count_nonzero(marked))
     return bool(shares.max(initial=0.0) > INSIDE)
 
