@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from synthdet.errors import UsageError
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.outlines import EVIDENCE
 from tests.test_matching import copied, texture
@@ -53,9 +54,15 @@ def test_the_program_writes_weights_and_what_they_come_from(tmp_path: Path) -> N
     assert written["provenance"]["cores"] >= len(TURNS)
 
 
+def test_pictures_without_copies_teach_nothing(tmp_path: Path) -> None:
+    samples = read_forged_set(listing(tmp_path)).samples
+    with pytest.raises(UsageError, match="found 0 copied regions in 1 pictures"):
+        collect([one for one in samples if one.mask is None])
+
+
 @pytest.mark.parametrize(
     ("split", "forged", "said"),
-    [("test", True, "not of the split train"), ("train", False, "0 copied")],
+    [("test", True, "not of the split train"), ("train", False, "has no picture with a mask")],
 )
 def test_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, forged: bool, said: str
