@@ -133,17 +133,18 @@ def locate(
 def find(image: Image, max_side: int | None = None) -> list[Region]:
     """uint8 HxWx3 RGB of any size -> all that looks alike, with the logit that it was copied."""
     reduced, size = reduce_to(image, max_side), raster(*image.shape[:2])
+    duplicates = find_duplicates(reduced)
+    enlarged = resize(reduced, *duplicates[0].source.shape) if duplicates else reduced
     regions = []
-    for duplicate in find_duplicates(reduced):
+    for duplicate in duplicates:
         logit = decide(duplicate)
-        either = _whole(duplicate, reduced) if logit > _UNLIKELY else duplicate.either
+        either = _whole(duplicate, enlarged) if logit > _UNLIKELY else duplicate.either
         regions.append(Region(resize_map(either.astype(np.float32), *size) >= 0.5, logit))
     return regions
 
 
-def _whole(duplicate: Duplicate, image: Image) -> Mask:
+def _whole(duplicate: Duplicate, enlarged: Image) -> Mask:
     """Bool HxW, the places of a duplicate as far as they reach beyond what was matched."""
-    enlarged = resize(image, *duplicate.source.shape)
     source = complete(enlarged, duplicate.affine, duplicate.source)
     return source | copy_of(source, duplicate.affine)
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from synthdet import matching
-from synthdet.errors import SynthdetError, UsageError
+from synthdet.errors import SynthdetError
 from synthdet.evaluation.forged_set import ForgedSet, read_forged_set
 from synthdet.evaluation.pairs import load_instances
 from synthdet.evaluation.results import git_commit
@@ -34,6 +34,7 @@ from synthdet.instances import InstanceFinder
 from synthdet.metrics.pixels import dice
 from synthdet.regions import answer
 from synthdet.weights import FusionSpec
+from training.fit_matching import training_samples
 
 NEVER = FusionSpec(agreement=0.0, network_bias=-100.0)  # matching alone
 GRID = (
@@ -83,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         data = read_forged_set(args.data)
-        if not {sample.split for sample in data.samples} <= {"train", ""}:
-            raise UsageError(f"{args.data} is not of the split train: give pictures to learn from")
-        data = replace(data, samples=data.samples[: args.count])
+        data = replace(data, samples=training_samples(data, args.count))
         network = InstanceFinder.load(args.weights)
         scores, logits = try_all(data, network)
     except SynthdetError as error:

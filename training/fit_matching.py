@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.evaluation.forged_set import read_forged_set
+from synthdet.evaluation.forged_set import ForgedSet, read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.evaluation.results import git_commit
 from synthdet.matching import EVIDENCE, FINDERS, WEIGHTS_FILE, Duplicate, find_duplicates
@@ -169,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         data = read_forged_set(args.data)
-        if not {sample.split for sample in data.samples} <= {"train", ""}:
-            raise UsageError(f"{args.data} is not of the split train: give pictures to learn from")
-        samples = data.samples[: args.count]
+        samples = training_samples(data, args.count)
         taken = data.name + (f", the first {len(samples)}" if args.count is not None else "")
         weights, figures = fit_and_judge(collect(samples), args.alarms)
     except SynthdetError as error:
@@ -182,6 +180,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.out.write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0
+
+
+def training_samples(data: ForgedSet, count: int | None) -> Sequence[Sample]:
+    """The first so many samples of a set, all of split train.
+
+    Raises:
+        UsageError: some are not.
+    """
+    if not {sample.split for sample in data.samples} <= {"train", ""}:
+        raise UsageError(f"{data.name} is not of the split train: give pictures to learn from")
+    return data.samples[:count]
 
 
 def _parser() -> argparse.ArgumentParser:

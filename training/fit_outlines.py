@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.evaluation.forged_set import ForgedSet, read_forged_set
+from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.evaluation.results import git_commit
 from synthdet.matching import Duplicate, find_duplicates
@@ -36,7 +36,7 @@ from synthdet.metrics.pixels import dice
 from synthdet.outlines import EVIDENCE, WEIGHTS_FILE, Around, look_around, region_of
 from synthdet.self_overlay import seen_through
 from synthdet.views import resize, resize_map
-from training.fit_matching import was_copied
+from training.fit_matching import training_samples, was_copied
 
 PIXELS = 600  # of each duplicate, drawn at random
 LOGITS = np.arange(-1.5, 1.51, 0.1)  # thresholds to choose from
@@ -141,17 +141,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.out.write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0
-
-
-def training_samples(data: ForgedSet, count: int | None) -> Sequence[Sample]:
-    """The first so many samples of a set, all of split train.
-
-    Raises:
-        UsageError: some are not.
-    """
-    if not {sample.split for sample in data.samples} <= {"train", ""}:
-        raise UsageError(f"{data.name} is not of the split train: give pictures to learn from")
-    return data.samples[:count]
 
 
 def _parser() -> argparse.ArgumentParser:
