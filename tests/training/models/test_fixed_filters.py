@@ -6,6 +6,10 @@ import torch
 
 from training.models.fixed_filters import BlockSpectrum, NoiseResiduals
 
+# The weights of a filter that are not zero sum to 5.7 in magnitude, so a convolution in float32
+# adds numbers of hundreds; in which order, and so with which rounding, is the processor's choice.
+ROUNDING = 1e-4
+
 
 def uint8(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values, np.uint8))
@@ -14,7 +18,7 @@ def uint8(values: np.ndarray) -> torch.Tensor:
 def test_flat_pictures_and_ramps_leave_no_residual():
     ramp = np.broadcast_to(np.arange(20)[None, :, None] * 3 + 40, (1, 12, 20, 3))
     inside = NoiseResiduals()(uint8(ramp))[..., 4:-4, 4:-4]
-    assert inside.abs().max() < 1e-5
+    assert inside.abs().max() < ROUNDING
 
 
 def test_a_bright_pixel_is_its_kernel_in_its_own_colour():
@@ -22,8 +26,8 @@ def test_a_bright_pixel_is_its_kernel_in_its_own_colour():
     image[0, 4, 4, 1] += 2
     found = NoiseResiduals()(uint8(image))[0]
     assert found.shape == (9, 9, 9)
-    assert found[:3].abs().max() < 1e-5  # filters of red
-    assert found[6:].abs().max() < 1e-5  # and of blue
+    assert found[:3].abs().max() < ROUNDING  # filters of red
+    assert found[6:].abs().max() < ROUNDING  # and of blue
     centres = found[3:6, 4, 4] * NoiseResiduals.truncation
     assert centres.tolist() == pytest.approx([2 * -4 / 4, 2 * -12 / 12, 2 * -2 / 2], abs=1e-4)
 
