@@ -2,9 +2,9 @@
 
 Keypoints that look alike (`synthdet.keypoints`) vote for transformations that many of them share.
 MAGSAC++ (Barath et al. 2020) fits each one, the picture is laid over itself by it, and where both
-agree pixel by pixel lies the core of the region and its copy. What is natural repetition and what
-is a copy is told by a logistic function of how well they agree there; how far a copy reaches beyond
-its core is told afterwards (`synthdet.outlines`).
+agree pixel by pixel lies the core of the region and its copy. From it follows how far the region
+reaches (`synthdet.outlines`). What is natural repetition and what is a copy is told by a logistic
+function of how well both agree in the core, and of what the region is like.
 
 Constants were set, and the function fitted, on synthesised training pictures alone
 (`training/data/copymove.py --split train`), and then frozen.
@@ -25,7 +25,7 @@ from scipy.spatial.distance import cdist
 from synthdet.blocks import block_matches
 from synthdet.keypoints import Matches, describe, self_matches
 from synthdet.localizer import Located
-from synthdet.outlines import complete
+from synthdet.outlines import OF_REGION, complete
 from synthdet.refine import Refinement, refine
 from synthdet.regions import LONGEST, NOTHING, Region, answer, raster
 from synthdet.self_overlay import (
@@ -70,7 +70,6 @@ _ALIKE_AT_ALL = 0.5  # correlation around the matches below which nothing else i
 _OPENED, _CLOSED = 5, 13  # pixels, of the clean-up of a mask
 _HULL = 0.3  # share of the matches' hull that a mask covers at least, or the hull takes its place
 _SMALLEST = 64  # pixels of a mask
-_UNLIKELY = -4.0  # logit below which nobody asks how far a duplicate reaches
 
 FINDERS = ("keypoints", "blocks")
 WEIGHTS_FILE = Path(__file__).with_suffix(".json")
@@ -79,7 +78,7 @@ WEIGHTS: dict[str, dict[str, float]] = json.loads(WEIGHTS_FILE.read_text("utf-8"
 
 EVIDENCE = (
     "matches", "matched", "likeness", "grain", "residual", "area", "flat", "edges", "shared",
-    "hull", "distance", "turned", "spread",
+    "hull", "distance", "turned", "spread", *OF_REGION,
 )  # fmt: skip
 """Of a duplicate: its matches, as a logarithm; their share of the places in its source that looked
 for a match; the median of local correlations; the correlation of fine structures; the matches'
@@ -87,7 +86,7 @@ median distance from the transformation; the logarithm of the area; the flat sha
 logarithm of the contrast of pixel-wide edges, which is high in writing; the share of it that lies
 in its own copy, as repetition does; the correlation over the matches' hull; the logarithm of the
 distance of both places; how much the copy is turned, scaled or mirrored; the logarithm of the
-matches' deviation from their middle."""
+matches' deviation from their middle; and of the completed region what `OF_REGION` says."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ class Duplicate:
     Attributes:
         affine: from source to copy, in the pixels of the enlarged picture; which of both is the
             copy is not known.
-        source, copy: bool hxw, likewise.
+        source, copy: bool hxw, likewise: the core of both.
+        whole: bool hxw, likewise: both as far as they reach.
         found_by: one of `FINDERS`.
         evidence: how well they agree, by the names in `EVIDENCE`.
     """
@@ -105,12 +105,13 @@ class Duplicate:
     affine: Affine
     source: Mask
     copy: Mask
+    whole: Mask
     found_by: str
     evidence: dict[str, float]
 
     @property
     def either(self) -> Mask:
-        """Bool hxw, both places."""
+        """Bool hxw, the core of both places."""
         return self.source | self.copy
 
 
@@ -132,21 +133,11 @@ def locate(
 
 def find(image: Image, max_side: int | None = None) -> list[Region]:
     """uint8 HxWx3 RGB of any size -> all that looks alike, with the logit that it was copied."""
-    reduced, size = reduce_to(image, max_side), raster(*image.shape[:2])
-    duplicates = find_duplicates(reduced)
-    enlarged = resize(reduced, *duplicates[0].source.shape) if duplicates else reduced
-    regions = []
-    for duplicate in duplicates:
-        logit = decide(duplicate)
-        either = _whole(duplicate, enlarged) if logit > _UNLIKELY else duplicate.either
-        regions.append(Region(resize_map(either.astype(np.float32), *size) >= 0.5, logit))
-    return regions
-
-
-def _whole(duplicate: Duplicate, enlarged: Image) -> Mask:
-    """Bool HxW, the places of a duplicate as far as they reach beyond what was matched."""
-    source = complete(enlarged, duplicate.affine, duplicate.source)
-    return source | copy_of(source, duplicate.affine)
+    size = raster(*image.shape[:2])
+    return [
+        Region(resize_map(one.whole.astype(np.float32), *size) >= 0.5, decide(one))
+        for one in find_duplicates(reduce_to(image, max_side))
+    ]
 
 
 def decide(duplicate: Duplicate) -> float:
@@ -162,24 +153,30 @@ def find_duplicates(image: Image) -> list[Duplicate]:
     if min(image.shape[:2]) < _SHORTEST:
         return []
     scale = min(LONGEST / longest, max(1.0, min(_ENLARGED, _ENLARGED_TO / longest)))
-    picture = _Picture(_grey(image, scale))
+    picture = _Picture(_scaled(image, scale))
     found = _by_keypoints(picture)
-    return found + _by_blocks(_grey(image, min(1.0, _LONGEST_BLOCKS / longest)), picture, found)
+    small = _Picture(_scaled(image, min(1.0, _LONGEST_BLOCKS / longest)))
+    return found + _by_blocks(small.grey, picture, found)
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A grey picture, and what every comparison of it with itself needs of it, made once.
+    """A picture, and what every comparison of it with itself needs of it, made once.
 
     Attributes:
-        grey: uint8 HxW.
+        colours: uint8 HxWx3 RGB.
     """
 
-    grey: Grey
+    colours: Image
+
+    @cached_property
+    def grey(self) -> Grey:
+        """uint8 HxW."""
+        return np.asarray(cv2.cvtColor(self.colours, cv2.COLOR_RGB2GRAY), np.uint8)
 
     @cached_property
     def values(self) -> Floats:
-        """The same as float32."""
+        """The grey levels as float32."""
         return self.grey.astype(np.float32)
 
     @cached_property
@@ -245,9 +242,9 @@ def _by_blocks(small: Grey, picture: _Picture, known: Sequence[Duplicate]) -> li
     return found
 
 
-def _grey(image: Image, scale: float) -> Grey:
+def _scaled(image: Image, scale: float) -> Image:
     height, width = (max(2, round(side * scale)) for side in image.shape[:2])
-    return np.asarray(cv2.cvtColor(resize(image, height, width), cv2.COLOR_RGB2GRAY), np.uint8)
+    return resize(image, height, width)
 
 
 # Transformations ----------------------------------------------------------------------------------
@@ -360,13 +357,16 @@ def _compare(
     if not laid.large_enough:
         return []
     evidence = _evidence(picture, affine, laid, matches, points)
-    return [Duplicate(affine, laid.source, laid.copy, found_by, evidence)]
+    reach = complete(picture.colours, affine, laid.source)
+    whole = reach.region | copy_of(reach.region, affine)
+    evidence |= reach.evidence
+    return [Duplicate(affine, laid.source, laid.copy, whole, found_by, evidence)]
 
 
 def _evidence(
     picture: _Picture, affine: Affine, laid: "_Overlay", matches: Matches, points: Floats
 ) -> dict[str, float]:
-    """How well both places agree, and what they look like, by the names in `EVIDENCE`."""
+    """How well both cores agree, and what they look like, by the names in `EVIDENCE`."""
     here, source, copy = picture.values, laid.source, laid.copy
     hull = _hull(matches, here.shape, _AROUND) & can_be_source(here.shape, affine)
     inside = points.round().astype(int).clip(0, np.array(here.shape[::-1]) - 1)

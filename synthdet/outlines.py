@@ -6,10 +6,14 @@ any two places of the picture would, how alike they are, and how far the core is
 and copy lies whatever retouching and blending did, so the difference of brightness and colour in
 the core is taken off first.
 
+The region then tells more of whether anything was copied at all than its core does: things that are
+merely alike have no outline of their own, or one that is ragged.
+
 The function was fitted on synthesised training pictures alone (`training/fit_outlines.py`).
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,9 @@ _NARROW, _WIDE = 3.2, 6.4  # pixels, likewise for correlations
 _FLAT = 4.0  # squared grey levels, variance of noise that is no likeness
 _SMOOTH = 1.5  # pixels, deviation of the Gaussian over probabilities
 _OPENED = 5  # pixels; what hangs on to a region by less is no part of it
+_BAND = 0.25  # times the root of the region's area, width of its rim and of its surroundings
+_NARROWEST = 4.0  # pixels, of both
+_GAP = 3.0  # pixels between the region and what counts as its surroundings
 
 WEIGHTS_FILE = Path(__file__).with_suffix(".json")
 WEIGHTS: dict[str, float] = json.loads(WEIGHTS_FILE.read_text("utf-8"))["weights"]
@@ -44,6 +51,25 @@ of the difference that unrelated places would have; the local correlation of bot
 windows; the logarithm of the lesser local variance, and its product with the correlation; the
 logarithm of the distance to the core."""
 
+OF_REGION = ("outline", "beyond", "rim", "outside", "shift", "remainder")
+"""Of a completed region, in logarithms where it is no mean: its outline's length squared, over that
+of a disc of the same area; the area of its surroundings that have another place within the picture,
+over its own; the mean of "difference" along its rim; the mean logit of its surroundings; the core's
+mean difference of colour; the squared difference that is left in the core beside it."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A region told from its core.
+
+    Attributes:
+        region: bool HxW.
+        evidence: of whether it was copied, by the names in `OF_REGION`.
+    """
+
+    region: Mask
+    evidence: dict[str, float]
+
 
 @dataclass(frozen=True)
 class Around:
@@ -54,16 +80,20 @@ class Around:
         core: bool hxw.
         asked: bool hxw, near enough, and with another place within the picture.
         evidence: float32 hxwxE, in the order of `EVIDENCE`.
+        shift: grey levels, mean difference of colour in the core.
+        remainder: squared grey levels, median of what differs in the core beside that.
     """
 
     box: Box
     core: Mask
     asked: Mask
     evidence: Floats
+    shift: float
+    remainder: float
 
 
-def complete(image: Image, affine: Affine, core: Mask) -> Mask:
-    """The core of a region -> the region: bool HxW, both.
+def complete(image: Image, affine: Affine, core: Mask) -> Completed:
+    """The core of a region, bool HxW -> the region.
 
     Args:
         image: uint8 HxWx3 RGB.
@@ -71,18 +101,51 @@ def complete(image: Image, affine: Affine, core: Mask) -> Mask:
         core: bool HxW, not empty, where both surely agree.
     """
     around = look_around(image, affine, core)
+    inside = region_of(around, WEIGHTS)
     region = np.zeros(core.shape, bool)
-    region[around.box] = region_of(around, WEIGHTS)
-    return region
+    region[around.box] = inside
+    return Completed(region, _evidence(around, inside))
 
 
 def region_of(around: Around, weights: Mapping[str, float]) -> Mask:
     """Bool hxw, the region within the box; the core itself where no pixel of it is likely."""
-    slopes = np.array([weights[name] for name in EVIDENCE], np.float32)
-    likely = expit(around.evidence @ slopes + np.float32(weights["bias"])) * around.asked
+    likely = expit(_logits(around, weights)) * around.asked
     smooth = cv2.GaussianBlur(likely, (0, 0), _SMOOTH)
     region = _parts_with(around.core, smooth > 0.5) & around.asked
     return region if region.any() else around.core
+
+
+def _logits(around: Around, weights: Mapping[str, float]) -> Floats:
+    """Float32 hxw, > 0 for pixels that were copied."""
+    slopes = np.array([weights[name] for name in EVIDENCE], np.float32)
+    logits: Floats = around.evidence @ slopes + np.float32(weights["bias"])
+    return logits
+
+
+def _evidence(around: Around, region: Mask) -> dict[str, float]:
+    """Of a region, bool hxw within the box, by the names in `OF_REGION`."""
+    area = float(region.sum())
+    width = max(_NARROWEST, _BAND * math.sqrt(area))
+    depth, away = (
+        cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) for mask in (region, ~region)
+    )
+    surroundings = (away > _GAP) & (away < _GAP + width) & around.asked
+    outlines, _ = cv2.findContours(
+        region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    length = sum(cv2.arcLength(outline, True) for outline in outlines)
+    return {
+        "outline": math.log(max(1.0, length) ** 2 / (4 * math.pi * area)),
+        "beyond": math.log1p(float(surroundings.sum()) / area),
+        "rim": _mean_within(around.evidence[..., 0], region & (depth <= width)),
+        "outside": _mean_within(_logits(around, WEIGHTS), surroundings),
+        "shift": math.log1p(around.shift),
+        "remainder": math.log(around.remainder + 0.5),
+    }
+
+
+def _mean_within(values: Floats, mask: Mask) -> float:
+    return float(values[mask].mean()) if mask.any() else 0.0
 
 
 def look_around(image: Image, affine: Affine, core: Mask) -> Around:
@@ -97,14 +160,17 @@ def look_around(image: Image, affine: Affine, core: Mask) -> Around:
     differs = _blurred(((here - there - shift) ** 2).mean(axis=2))
     mean, variance = image.mean(axis=(0, 1)), image.var(axis=(0, 1))
     elsewhere = _blurred((((here - shift - mean) ** 2) + variance).mean(axis=2))
-    unit = float(np.median(differs[inside])) + 1.0
+    remainder = float(np.median(differs[inside]))
+    unit = remainder + 1.0
     likeness, detail = _correlation(here, there, _NARROW)
     wide, _ = _correlation(here, there, _WIDE)
     planes = (
         np.log(differs / unit + 0.1), np.log(elsewhere / unit + 0.1), likeness, wide, detail,
         likeness * detail, np.log1p(away / 4),
     )  # fmt: skip
-    return Around(box, inside, asked, np.stack(planes, axis=-1).astype(np.float32))
+    evidence = np.stack(planes, axis=-1).astype(np.float32)
+    difference = float(np.abs((here - there)[inside].mean(axis=0)).mean())
+    return Around(box, inside, asked, evidence, difference, remainder)
 
 
 def _box(core: Mask, margin: float) -> Box:

@@ -30,14 +30,14 @@ def test_a_core_grows_to_the_whole_copy(brighter: int) -> None:
     part = image[110:170, 150:210].astype(int) + brighter
     image[110:170, 150:210] = part.clip(0, 255).astype(np.uint8)
     core = core_of(30)
-    found = complete(image, SHIFT, core)
+    found = complete(image, SHIFT, core).region
     assert dice(core, source()) < 0.5
     assert dice(found, source()) > 0.75
 
 
 def test_what_is_no_copy_does_not_grow_over_the_picture() -> None:
     core = core_of(30)
-    found = complete(texture(), SHIFT, core)
+    found = complete(texture(), SHIFT, core).region
     assert found.sum() < 3 * core.sum()
 
 

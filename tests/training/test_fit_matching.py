@@ -41,7 +41,7 @@ def test_logits_are_those_that_matching_decides_by(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("synthdet.matching.WEIGHTS", weights)
     nowhere = np.zeros((1, 1), bool)
     decided = [
-        decide(Duplicate(np.eye(2, 3), nowhere, nowhere, str(finder),
+        decide(Duplicate(np.eye(2, 3), nowhere, nowhere, nowhere, str(finder),
                          dict(zip(EVIDENCE, values, strict=True))))
         for finder, values in zip(table.found_by, table.evidence, strict=True)
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_duplicate_was_copied_where_most_of_it_was() -> None:
     truth[0, :5], truth[1, 5:] = True, True
     place = np.zeros((10, 10), bool)
     place[3:6, :] = True
-    within = Duplicate(np.eye(2, 3), place, place, "blocks", {})
+    within = Duplicate(np.eye(2, 3), place, place, place, "blocks", {})
     assert was_copied(within, truth)
     assert not was_copied(within, truth[1:])
     assert not was_copied(within, truth[:0])
