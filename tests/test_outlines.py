@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synthdet.outlines import EVIDENCE, WEIGHTS, complete, look_around, region_of
+from synthdet.outlines import EVIDENCE, OF_REGION, WEIGHTS, complete, look_around, region_of
 from synthdet.self_overlay import APART, can_be_source, copy_of
 from tests.test_matching import copied, dice, texture
 
@@ -55,6 +55,37 @@ def test_evidence_is_finite_and_within_the_box() -> None:
         assert around.evidence.shape == (*size, len(EVIDENCE))
         assert around.asked.shape == core_of(10)[around.box].shape == size
         assert np.isfinite(around.evidence).all()
+
+
+@pytest.mark.parametrize("brighter", [0, 25])
+def test_the_evidence_of_a_copied_square(brighter: int) -> None:
+    image, _ = copied("as it is")
+    part = image[110:170, 150:210].astype(int) + brighter
+    image[110:170, 150:210] = part.clip(0, 255).astype(np.uint8)
+    found = complete(image, SHIFT, source()).evidence
+    assert set(found) == set(OF_REGION)
+    assert found["outline"] == pytest.approx(np.log(4 / np.pi), abs=0.2)  # a square's
+    assert np.expm1(found["shift"]) == pytest.approx(brighter, abs=2)  # some pixels were white
+    assert 0 < found["beyond"] < np.log1p(3)
+    assert found["rim"] < 2
+    assert found["outside"] < 0
+
+
+def test_what_is_no_copy_has_another_look() -> None:
+    image, _ = copied("as it is")
+    copy, chance = (complete(one, SHIFT, source()).evidence for one in (image, texture()))
+    assert copy["remainder"] < chance["remainder"]
+    assert np.isfinite(list(chance.values())).all()
+
+
+def test_a_region_that_nothing_surrounds() -> None:
+    """All that has another place within the picture was copied."""
+    image = np.tile(texture()[:, :110], (1, 2, 1))
+    shift = np.array([[1.0, 0, 110], [0, 1, 0]])
+    core = np.zeros(image.shape[:2], bool)
+    core[:, :110] = True
+    found = complete(image, shift, core).evidence
+    assert found["beyond"] < 0.01
 
 
 def test_weights_are_of_all_evidence() -> None:
