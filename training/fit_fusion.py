@@ -34,7 +34,7 @@ from synthdet.instances import InstanceFinder
 from synthdet.metrics.pixels import dice
 from synthdet.regions import answer
 from synthdet.weights import FusionSpec
-from training.fit_matching import training_samples
+from training.logistic import training_samples
 
 NEVER = FusionSpec(agreement=0.0, network_bias=-100.0)  # matching alone
 GRID = (

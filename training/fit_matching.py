@@ -9,7 +9,6 @@ raises an alarm. What is written, `synthdet/matching.json`, is what matching dec
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,20 +19,17 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.evaluation.forged_set import ForgedSet, read_forged_set
+from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
-from synthdet.evaluation.results import git_commit
 from synthdet.matching import EVIDENCE, FINDERS, WEIGHTS_FILE, Duplicate, find_duplicates
 from synthdet.metrics.instances import Masks
 from synthdet.regions import NOTHING
 from synthdet.views import resize_map
+from training.logistic import fit_logistic, training_samples, write_fitted
 
 FOLDS = 5
 INSIDE = 0.5  # share of a duplicate's pixels in one region from which it is that region's
@@ -102,11 +98,7 @@ def fit(table: Table, chosen: Bools) -> Weights:
                 f"{finder} found {int(own.sum())} duplicates, all copied or none of them: expected "
                 "some of either kind in all but one fold; give more pictures"
             )
-        scaler, line = StandardScaler(), LogisticRegression(max_iter=1000)
-        make_pipeline(scaler, line).fit(table.evidence[own], table.copied[own])
-        slopes = line.coef_[0] / scaler.scale_
-        bias = float(line.intercept_[0] - slopes @ scaler.mean_)
-        weights[finder] = dict(zip(EVIDENCE, slopes.tolist(), strict=True)) | {"bias": bias}
+        weights[finder] = fit_logistic(table.evidence[own], table.copied[own], EVIDENCE)
     return weights
 
 
@@ -170,27 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = read_forged_set(args.data)
         samples = training_samples(data, args.count)
-        taken = data.name + (f", the first {len(samples)}" if args.count is not None else "")
         weights, figures = fit_and_judge(collect(samples), args.alarms)
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    origin = {"data": taken, "manifest_sha256": data.sha256, "commit": git_commit()}
-    text = json.dumps({"weights": weights, "provenance": {**origin, **figures}}, indent=2)
-    args.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_fitted(args.out, weights, figures, data, args.count)
     return 0
-
-
-def training_samples(data: ForgedSet, count: int | None) -> Sequence[Sample]:
-    """The first so many samples of a set, all of split train.
-
-    Raises:
-        UsageError: some are not.
-    """
-    if not {sample.split for sample in data.samples} <= {"train", ""}:
-        raise UsageError(f"{data.name} is not of the split train: give pictures to learn from")
-    return data.samples[:count]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,6 @@ Every other duplicate is held out in a first fit, to say what to expect of other
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,22 +20,19 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
-from synthdet.evaluation.results import git_commit
 from synthdet.matching import Duplicate, find_duplicates
 from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import dice
 from synthdet.outlines import EVIDENCE, WEIGHTS_FILE, Around, look_around, region_of
 from synthdet.self_overlay import seen_through
 from synthdet.views import resize, resize_map
-from training.fit_matching import training_samples, was_copied
+from training.fit_matching import was_copied
+from training.logistic import fit_logistic, training_samples, write_fitted
 
 PIXELS = 600  # of each duplicate, drawn at random
 LOGITS = np.arange(-1.5, 1.51, 0.1)  # thresholds to choose from
@@ -100,11 +96,8 @@ def fit(cores: Sequence[Core], seed: int = 0) -> dict[str, float]:
         drawn = rng.choice(asked, min(PIXELS, len(asked)), replace=False)
         evidence.append(core.around.evidence.reshape(-1, len(EVIDENCE))[drawn])
         copied.append(core.region.ravel()[drawn])
-    scaler, line = StandardScaler(), LogisticRegression(max_iter=1000)
-    make_pipeline(scaler, line).fit(np.concatenate(evidence), np.concatenate(copied))
-    slopes = line.coef_[0] / scaler.scale_
-    bias = float(line.intercept_[0] - slopes @ scaler.mean_)
-    weights = dict(zip(EVIDENCE, slopes.tolist(), strict=True))
+    weights = fit_logistic(np.concatenate(evidence), np.concatenate(copied), EVIDENCE)
+    bias = weights["bias"]
     reached = [mean_dice(cores, {**weights, "bias": bias - logit}) for logit in LOGITS]
     best = float(LOGITS[int(np.argmax(reached))])
     return {name: round(value, 4) for name, value in {**weights, "bias": bias - best}.items()}
@@ -136,10 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    told = {"data": data.name, "manifest_sha256": data.sha256, "commit": git_commit()}
-    text = json.dumps({"weights": weights, "provenance": {**told, **figures}}, indent=2)
-    args.out.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write_fitted(args.out, weights, figures, data, args.count)
     return 0
 
 
