@@ -158,8 +158,8 @@ def look_around(image: Image, affine: Affine, core: Mask) -> Around:
     away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
     asked = (away < reach) & can_be_source(core.shape, affine)[box]
     differs = _blurred(((here - there - shift) ** 2).mean(axis=2))
-    mean, variance = image.mean(axis=(0, 1)), image.var(axis=(0, 1))
-    elsewhere = _blurred((((here - shift - mean) ** 2) + variance).mean(axis=2))
+    mean, deviation = (values.ravel() for values in cv2.meanStdDev(image))
+    elsewhere = _blurred((((here - shift - mean) ** 2) + deviation**2).mean(axis=2))
     remainder = float(np.median(differs[inside]))
     unit = remainder + 1.0
     likeness, detail = _correlation(here, there, _NARROW)
