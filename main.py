@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from synthdet.arguments import build_parser
-from synthdet.console import catch_signals, mend_streams, say
+from synthdet.contest.arguments import build_parser
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.machine import process_age
+from synthdet.host_resources import process_age
+from synthdet.process_setup import catch_signals, mend_streams, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def score(args: argparse.Namespace, started: float) -> int:
     """Answer every row of INPUT. Everything slow is imported once signals are caught."""
     interrupted = catch_signals()
-    from synthdet.entry import run
+    from synthdet.contest.entry import run
 
     outcome = run(args, started, interrupted)
     if outcome.abandoned:  # a model call runs on, and ending the interpreter under it may crash
@@ -45,7 +45,7 @@ def act(args: argparse.Namespace) -> int:
     if args.config is None:
         raise UsageError("--action works on a recipe, found none: give it with --config")
     if args.action == "submit":
-        from synthdet.entry import submit_run
+        from synthdet.contest.entry import submit_run
 
         written = submit_run(args)
     else:

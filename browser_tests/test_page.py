@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from browser_tests.conftest import Watched
 from synthdet.formats.logits import write_logits
-from synthdet.formats.table import write_table
+from synthdet.io.table import write_table
 from synthdet.report import read_run, write_page
 from tests.report.conftest import make_run
 

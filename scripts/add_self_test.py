@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository
 
 from synthdet.errors import SynthdetError
-from synthdet.session import add_self_test
+from synthdet.inference.session import add_self_test
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,11 +31,11 @@ from synthdet.benchmark.chart import check_charts, draw
 from synthdet.benchmark.pictures import Size, make_pictures
 from synthdet.benchmark.runs import Case, Eager, Run, run_entry
 from synthdet.benchmark.table import DECODE, EAGER, ENTRY, SESSION, Row, make_rows, show, write_csv
-from synthdet.console import say
 from synthdet.errors import SynthdetError
-from synthdet.machine import available_cpus
-from synthdet.session import Provider
-from synthdet.weights import read_config
+from synthdet.host_resources import available_cpus
+from synthdet.inference.session import Provider
+from synthdet.inference.weights import read_config
+from synthdet.process_setup import say
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("entry", "bare", "eager")

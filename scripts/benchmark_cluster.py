@@ -29,8 +29,8 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
 from pyarrow import parquet
 
 from synthdet.benchmark.pictures import Size, make_pictures
-from synthdet.console import say
 from synthdet.dataset.local_cluster import LocalCluster
+from synthdet.process_setup import say
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = "200"  # pixels, as the contest's pictures

@@ -81,7 +81,7 @@ import csv, json, math, os, stat
 
 import numpy as np
 
-from synthdet.refine import dense_crf
+from synthdet.inference.refine import dense_crf
 
 status = os.stat("/output")
 assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.getuid(), 0o755), status

@@ -15,7 +15,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a program: put the repository, not this folder, on the path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from synthdet.arguments import Parser, positive_float, share
+from synthdet.contest.arguments import Parser, positive_float, share
 from synthdet.errors import InputError, SynthdetError, UsageError
 
 HARDWARE = Path(__file__).resolve().parents[1] / "docs" / "hardware.csv"

@@ -23,12 +23,12 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
 
 from PIL import Image
 
-from synthdet import arguments
-from synthdet.command import answer, check_page, provenance, write_report_page
-from synthdet.console import catch_signals, mend_streams, say
-from synthdet.entry import SHIPPED
+from synthdet.cli import answer, check_page, provenance, write_report_page
+from synthdet.contest import arguments
+from synthdet.contest.entry import SHIPPED
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
+from synthdet.process_setup import catch_signals, mend_streams, say
 
 # What the browser may load: this page's own server, and what the page holds itself.
 _POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from synthdet.operations import organisers, seeded
-from synthdet.views import Image
+from synthdet.preprocessing.operations import organisers, seeded
+from synthdet.preprocessing.views import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 _QUALITY = 92  # of every JPEG made here

@@ -19,8 +19,8 @@ from synthdet.errors import InputError, SynthdetError, UsageError
 from synthdet.formats.contest import Predictions
 from synthdet.formats.logits import read_logits
 from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
-from synthdet.manifest import Row, read_manifest
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
+from synthdet.io.manifest import Row, read_manifest
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "detector"
 

@@ -22,9 +22,9 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from synthdet import __version__
-from synthdet.arguments import MAX_VIEWS, Parser, add_limits, positive_float, positive_int
-from synthdet.console import mend_streams, say
+from synthdet.contest.arguments import MAX_VIEWS, Parser, add_limits, positive_float, positive_int
 from synthdet.errors import SynthdetError, UsageError
+from synthdet.process_setup import mend_streams, say
 
 _PACKAGE = Path(__file__).resolve().parents[1] / "synthdet"
 _IN_HAND = 2  # blocks given to a worker at a time, so that it need not wait for the next one
@@ -48,11 +48,11 @@ def run(args: argparse.Namespace, started: float) -> int:
     Raises:
         SynthdetError: the run cannot begin.
     """
+    from synthdet.contest.entry import choose_models
     from synthdet.dataset.listing import read_listing
     from synthdet.dataset.model_bytes import ModelBytes
     from synthdet.dataset.places import Place
     from synthdet.dataset.run_folder import RunFolder
-    from synthdet.entry import choose_models
 
     masks = Place.at(args.masks) if args.masks else None
     folders = [folder for folder in choose_models(args.weights, masks is not None) if folder]
@@ -172,7 +172,7 @@ def _start_ray(args: argparse.Namespace) -> Any:
         raise UsageError(
             f"Ray is not here ({error}): pip install -r requirements-cluster.txt"
         ) from error
-    from synthdet.machine import available_cpus
+    from synthdet.host_resources import available_cpus
 
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if args.address:
@@ -214,9 +214,9 @@ def _fits(resources: dict[str, float], needs: dict[str, float]) -> int:
 
 
 def _options(args: argparse.Namespace, weights: Path) -> Any:
-    from synthdet.decoding import DecodeLimits
-    from synthdet.options import LocateOptions, Options
-    from synthdet.session import Provider
+    from synthdet.contest.options import LocateOptions, Options
+    from synthdet.inference.session import Provider
+    from synthdet.io.decoding import DecodeLimits
 
     share = max(1, round(args.cpus))
     provider: Provider = "cpu" if args.provider == "auto" and not args.gpus else args.provider

@@ -18,8 +18,8 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
 
 from synthdet.errors import InputError, SynthdetError
 from synthdet.evaluation.results import format_table
-from synthdet.formats.table import read_table
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
+from synthdet.io.table import read_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 Row = dict[str, str]

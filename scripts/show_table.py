@@ -11,7 +11,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a program: put the repository, not this folder, on the path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from synthdet.command import shown, table
+from synthdet.cli import shown, table
 
 
 def main() -> int:

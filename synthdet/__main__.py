@@ -4,10 +4,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from synthdet.command import build_parser, judge
-from synthdet.console import catch_signals, end_quietly, mend_streams, say
+from synthdet.cli import build_parser, judge
 from synthdet.errors import SynthdetError
-from synthdet.machine import process_age
+from synthdet.host_resources import process_age
+from synthdet.process_setup import catch_signals, end_quietly, mend_streams, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from synthdet.views import InputSpec
-from synthdet.weights import LocalizationSpec, WeightsConfig, sha256_of
+from synthdet.inference.weights import LocalizationSpec, WeightsConfig, sha256_of
+from synthdet.preprocessing.views import InputSpec
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

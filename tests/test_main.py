@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synthdet import __version__
-from synthdet.run_report import SCHEMA
-from synthdet.views import InputSpec
+from synthdet.contest.run_report import SCHEMA
+from synthdet.preprocessing.views import InputSpec
 from tests.conftest import picture, write_detector
 
 ROOT = Path(__file__).parents[1]

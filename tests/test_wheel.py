@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from synthdet import __version__
-from synthdet.weights import sha256_of
+from synthdet.inference.weights import sha256_of
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from synthdet.errors import UsageError, WeightsError
-from synthdet.views import InputSpec
+from synthdet.preprocessing.views import InputSpec
 from training.data.augment import AugmentConfig
 from training.data.forging.recipe import ForgeRecipe
 from training.data.localization import READERS
@@ -89,7 +89,7 @@ class DataConfig(Strict):
 
 
 class ViewConfig(Strict):
-    """The views that the model wants, as `synthdet.views.InputSpec` describes them.
+    """The views that the model wants, as `synthdet.preprocessing.views.InputSpec` describes them.
 
     Attributes:
         size, native, reduced, reduced_weight: see `InputSpec`; used when judging and running.

@@ -20,7 +20,7 @@ import onnx
 from onnx import inliner, shape_inference
 
 from synthdet.errors import SynthdetError, WeightsError
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
 
 Shape = list[int]
 

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # run as a file, Python looks for modules in trainin
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.machine import available_cpus, peak_memory, process_age
+from synthdet.host_resources import available_cpus, peak_memory, process_age
 
 _STARTED = time.monotonic() - process_age()
 
@@ -33,8 +33,8 @@ try:
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
-    from synthdet.views import Tiling, make_views, resize
-    from synthdet.weights import WeightsConfig, read_config
+    from synthdet.inference.weights import WeightsConfig, read_config
+    from synthdet.preprocessing.views import Tiling, make_views, resize
     from training.models import build_model, parse_options
     from training.network_file import Average
 except ImportError as missing:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from synthdet.calibration import probability
+from synthdet.decisions.calibration import probability
 from synthdet.metrics import detection
 from training.config import DetectorConfig
 from training.data.dataset import JudgingBatch

@@ -4,8 +4,8 @@
     python training/export.py runs/detector_compact --out weights/detector --images DATA/val --fp16
 
 The export ends only when PyTorch and ONNX Runtime give the same numbers on real pictures, through
-the same `synthdet.session` that will run them. The folder gets the self-test that every other
-backend has to pass. ``--fp16`` adds a second graph in half precision, which GPUs take.
+the same `synthdet.inference.session` that will run them. The folder gets the self-test that every
+other backend has to pass. ``--fp16`` adds a second graph in half precision, which GPUs take.
 """
 
 import argparse
@@ -25,10 +25,10 @@ import torch
 from onnx.external_data_helper import set_external_data, write_external_data_tensors
 
 from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
-from synthdet.images import load_image
-from synthdet.session import OnnxModel, add_self_test
-from synthdet.views import InputSpec, make_views
-from synthdet.weights import GRAPHS, Precision, WeightsConfig, sha256_of
+from synthdet.inference.session import OnnxModel, add_self_test
+from synthdet.inference.weights import GRAPHS, Precision, WeightsConfig, sha256_of
+from synthdet.io.images import load_image
+from synthdet.preprocessing.views import InputSpec, make_views
 from training.config import load_config
 from training.data.manifest import SUFFIXES
 from training.model_card import model_card

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from synthdet.errors import SynthdetError
-from synthdet.weights import LocalizationSpec, WeightsConfig
+from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from training.config import RunConfig, load_config
 from training.export import Difference, export_network
 from training.models import build_model

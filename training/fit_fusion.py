@@ -2,11 +2,12 @@
 
     python training/fit_fusion.py --weights weights/copymove --data copymove/fit
 
-Of a grid of `synthdet.weights.FusionSpec`, the one is taken with the best Dice on training
-pictures, among those that call at most a stated share of authentic pictures forged and that are
-nowhere (in no source of the pictures) worse than matching alone. One that never believes the
-network is in the grid, so there always is one. The pictures should be other forgeries than those
-that the network learned from, of the same kind: `training/data/copymove.py` with another --seed.
+Of a grid of `synthdet.inference.weights.FusionSpec`, the one is taken with the best Dice on
+training pictures, among those that call at most a stated share of authentic pictures forged and
+that are nowhere (in no source of the pictures) worse than matching alone. One that never believes
+the network is in the grid, so there always is one. The pictures should be other forgeries than
+those that the network learned from, of the same kind: `training/data/copymove.py` with another
+--seed.
 """
 
 import argparse
@@ -23,17 +24,17 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from synthdet import matching
+from synthdet.copymove import matching
+from synthdet.copymove.fusion import fuse
+from synthdet.copymove.instances import InstanceFinder
+from synthdet.copymove.regions import answer
 from synthdet.errors import SynthdetError
 from synthdet.evaluation.forged_set import ForgedSet, read_forged_set
 from synthdet.evaluation.pairs import load_instances
 from synthdet.evaluation.results import git_commit
 from synthdet.formats.masks import LOC_THRESHOLD
-from synthdet.fusion import fuse
-from synthdet.instances import InstanceFinder
+from synthdet.inference.weights import FusionSpec
 from synthdet.metrics.pixels import dice
-from synthdet.regions import answer
-from synthdet.weights import FusionSpec
 from training.logistic import training_samples
 
 NEVER = FusionSpec(agreement=0.0, network_bias=-100.0)  # matching alone

@@ -1,11 +1,11 @@
-"""Fit the decision of `synthdet.matching`: which of the places that look alike were copied?
+"""Fit what `synthdet.copymove.matching` decides by: which of the places that look alike are copies?
 
     python training/fit_matching.py --data copymove/fit
 
 A logistic function of the evidence, one for keypoints and one for blocks, is fitted to all
 duplicates found in training pictures (`training/data/copymove.py --split train`). The threshold
 is set by other folds than a picture's own, so that at most a stated share of authentic pictures
-raises an alarm. What is written, `synthdet/matching.json`, is what matching decides by.
+raises an alarm. What is written, `synthdet/copymove/matching.json`, is what matching decides by.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
+from synthdet.copymove.matching import EVIDENCE, FINDERS, WEIGHTS_FILE, Duplicate, find_duplicates
+from synthdet.copymove.regions import NOTHING
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
-from synthdet.matching import EVIDENCE, FINDERS, WEIGHTS_FILE, Duplicate, find_duplicates
 from synthdet.metrics.instances import Masks
-from synthdet.regions import NOTHING
-from synthdet.views import resize_map
+from synthdet.preprocessing.views import resize_map
 from training.logistic import fit_logistic, training_samples, write_fitted
 
 FOLDS = 5
@@ -103,7 +103,7 @@ def fit(table: Table, chosen: Bools) -> Weights:
 
 
 def logits(table: Table, weights: Weights) -> Floats:
-    """Of N duplicates, as `synthdet.matching.decide` gives them."""
+    """Of N duplicates, as `synthdet.copymove.matching.decide` gives them."""
     values = np.zeros(len(table.copied))
     for finder, line in weights.items():
         own = table.found_by == finder

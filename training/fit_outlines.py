@@ -1,12 +1,13 @@
-"""Fit `synthdet.outlines`: which pixels around what was matched were copied too?
+"""Fit `synthdet.copymove.region_growing`: which pixels around what was matched were copied too?
 
     python training/fit_outlines.py --data copymove/fit
 
 In training pictures (`training/data/copymove.py --split train`) every duplicate that lies in a
 region which was copied gives pixels from its surroundings, and the region's mask says which of
 them were copied as well. A logistic function is fitted to them, and its threshold is the one of
-best mean Dice. What is written, `synthdet/outlines.json`, is what `synthdet.outlines` decides by.
-Every other duplicate is held out in a first fit, to say what to expect of others.
+best mean Dice. What is written, `synthdet/copymove/region_growing.json`, is what
+`synthdet.copymove.region_growing` decides by. Every other duplicate is held out in a first fit, to
+say what to expect of others.
 """
 
 import argparse
@@ -22,15 +23,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from synthdet.copymove.matching import Duplicate, find_duplicates
+from synthdet.copymove.region_growing import EVIDENCE, WEIGHTS_FILE, Around, look_around, region_of
+from synthdet.copymove.self_registration import seen_through
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
-from synthdet.matching import Duplicate, find_duplicates
 from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import dice
-from synthdet.outlines import EVIDENCE, WEIGHTS_FILE, Around, look_around, region_of
-from synthdet.self_overlay import seen_through
-from synthdet.views import resize, resize_map
+from synthdet.preprocessing.views import resize, resize_map
 from training.fit_matching import was_copied
 from training.logistic import fit_logistic, training_samples, write_fitted
 
@@ -45,7 +46,7 @@ class Core:
     """The core of a region that was copied, and how far it really reaches.
 
     Attributes:
-        around: what `synthdet.outlines` sees of it.
+        around: what `synthdet.copymove.region_growing` sees of it.
         region: bool hxw, the pixels of its box that were copied.
     """
 

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from synthdet import calibration
-from synthdet.calibration import log_odds, probability
+from synthdet.decisions import calibration
+from synthdet.decisions.calibration import log_odds, probability
 from synthdet.metrics import detection
 
 BIN = 0.1  # of a logit
 LIMIT = 15.0  # logits beyond share the outermost bins
 EDGES = torch.arange(-LIMIT, LIMIT + BIN / 2, BIN)
 CENTRES = np.arange(-LIMIT - BIN / 2, LIMIT + BIN, BIN)  # of the bins between and beyond the edges
-_TOP = 0.01  # share of the pixels that speak for a picture, as in `synthdet.localizer.map_score`
+_TOP = 0.01  # share of the pixels that speak for a picture, as in `inference.localizer.map_score`
 _FITTED = 200_000  # pixels, about, that a temperature is fitted to
 
 Floats = npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ def best_threshold(judged: Judged) -> float:
 
 
 def map_scores(judged: Judged, temperature: float, bias: float) -> Floats:
-    """float64 N: the pictures' logits from their maps, as `synthdet.localizer.map_score` has it."""
+    """float64 N: the pictures' logits from their maps, by `inference.localizer.map_score`."""
     pixels = judged.counts.sum(axis=1)
     wanted = np.maximum(1, pixels.sum(axis=1, keepdims=True) // round(1 / _TOP))
     above = np.cumsum(pixels[:, ::-1], axis=1)[:, ::-1] - pixels

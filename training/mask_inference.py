@@ -7,15 +7,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from synthdet.console import say
 from synthdet.errors import ImageError
 from synthdet.formats.contest import Predictions
 from synthdet.formats.submission import pack
-from synthdet.images import MAX_PIXELS, load_image
-from synthdet.localizer import Localizer
-from synthdet.manifest import Row
-from synthdet.mask_folder import MaskFolder
-from synthdet.weights import WeightsConfig
+from synthdet.inference.localizer import Localizer
+from synthdet.inference.mask_folder import MaskFolder
+from synthdet.inference.weights import WeightsConfig
+from synthdet.io.images import MAX_PIXELS, load_image
+from synthdet.io.manifest import Row
+from synthdet.process_setup import say
 from training.config import LocalizerConfig
 from training.data.listing import list_pictures
 from training.evaluation import write_probabilities
@@ -64,7 +64,7 @@ def infer_masks(
 
 
 class TorchModel:
-    """A network in the place of `synthdet.session.OnnxModel`: the same squares, before export."""
+    """A network in the place of `inference.session.OnnxModel`: the same squares, before export."""
 
     batch_limit = 8  # squares at once
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from synthdet.weights import WeightsConfig
+from synthdet.inference.weights import WeightsConfig
 
 _TEMPLATE = """\
 # {name} {version}
@@ -136,11 +136,11 @@ def _instances_answers(config: WeightsConfig) -> str:
     return f"""\
 A picture is squeezed into
 one square of {config.input.size} px. Each query answers with `class_logit`, > 0 for a region that
-was copied, and `mask_logit` at a quarter of the size; `synthdet/instances.py` makes regions, a map
-and the picture's logit of them. A region, and with it the picture, counts as copied where the
-log-odds of its score, `raw / {config.temperature:.4g} {config.bias:+.4g}`, are above 0: the
-threshold of best balanced accuracy on the calibrating half of the held-out pictures, or a stricter
-one where that would raise more than a few false alarms."""
+was copied, and `mask_logit` at a quarter of the size; `synthdet/copymove/instances.py` makes
+regions, a map and the picture's logit of them. A region, and with it the picture, counts as copied
+where the log-odds of its score, `raw / {config.temperature:.4g} {config.bias:+.4g}`, are above 0:
+the threshold of best balanced accuracy on the calibrating half of the held-out pictures, or a
+stricter one where that would raise more than a few false alarms."""
 
 
 def _logit(config: WeightsConfig) -> str:

@@ -24,14 +24,14 @@ import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from synthdet.detector import Detector
 from synthdet.errors import ImageError, SynthdetError, WeightsError
 from synthdet.evaluation.labelled import LabelledSet, Sample, read_set
-from synthdet.images import load_image
+from synthdet.inference.detector import Detector
+from synthdet.inference.session import add_self_test
+from synthdet.inference.weights import GRAPHS, read_config, sha256_of
+from synthdet.io.images import load_image
 from synthdet.metrics.detection import balanced_accuracy
-from synthdet.session import add_self_test
-from synthdet.views import InputSpec, Views, make_views
-from synthdet.weights import GRAPHS, read_config, sha256_of
+from synthdet.preprocessing.views import InputSpec, Views, make_views
 
 MOST_LOST = 0.003  # of the balanced accuracy
 OPERATORS = ["Conv", "MatMul", "Gemm"]

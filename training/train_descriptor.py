@@ -28,8 +28,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synthdet.errors import ImageError, SynthdetError, UsageError
-from synthdet.images import load_image
-from synthdet.views import Image, pad_to
+from synthdet.io.images import load_image
+from synthdet.preprocessing.views import Image, pad_to
 from training.data.augment import AugmentConfig, augment
 from training.data.localization import read_photographs
 from training.memory import keep_freed_memory

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from synthdet.benchmark.runs import Case, Run
-from synthdet.detector import Detector
-from synthdet.images import load_image
-from synthdet.localizer import Localizer
-from synthdet.machine import available_cpus, peak_memory
-from synthdet.session import OnnxModel
-from synthdet.views import Image, Tiling, make_views, reduce_to, resize
-from synthdet.weights import WeightsConfig
+from synthdet.host_resources import available_cpus, peak_memory
+from synthdet.inference.detector import Detector
+from synthdet.inference.localizer import Localizer
+from synthdet.inference.session import OnnxModel
+from synthdet.inference.weights import WeightsConfig
+from synthdet.io.images import load_image
+from synthdet.preprocessing.views import Image, Tiling, make_views, reduce_to, resize
 
 _SAMPLE_SECONDS = 4.0  # spent on one picture at a time …
 _SAMPLE = 100  # … and on no more of them

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from synthdet.benchmark.pictures import Size
-from synthdet.console import say
 from synthdet.errors import SynthdetError
-from synthdet.session import Provider
+from synthdet.inference.session import Provider
+from synthdet.process_setup import say
 
 _MIB = 2**20
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from synthdet.command import SUFFIXES
+from synthdet.cli import SUFFIXES
 from synthdet.dataset.places import Place
 from synthdet.errors import InputError
 from synthdet.formats.masks import mask_files
-from synthdet.manifest import COLUMN, Row, read_manifest
+from synthdet.io.manifest import COLUMN, Row, read_manifest
 
 _TABLES = (".parquet", ".pq")
 # Names are bytes, as file names are: those of a local disk need not be UTF-8.
@@ -63,7 +63,7 @@ def read_listing(uri: str, column: str = COLUMN) -> Listing:
 
     Args:
         uri: a folder, searched for pictures in depth; a Parquet file, or a folder of them whose
-            name ends in .parquet; else a CSV, read as `synthdet.manifest` says.
+            name ends in .parquet; else a CSV, read as `synthdet.io.manifest` says.
         column: of a Parquet table, the one that holds names or URIs.
 
     Raises:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthdet.weights import read_config, verify_files
+from synthdet.inference.weights import read_config, verify_files
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,19 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from synthdet.contest.journal import Answer
+from synthdet.contest.masking import LocatorStage
+from synthdet.contest.options import Options
+from synthdet.contest.stages import DetectorStage
 from synthdet.dataset.model_bytes import ModelBytes
 from synthdet.dataset.places import Place
 from synthdet.dataset.run_folder import BlockRows
-from synthdet.decoding import DecodePool
 from synthdet.errors import ImageError, UsageError
-from synthdet.images import LoadedImage
-from synthdet.journal import Answer
-from synthdet.manifest import Row
-from synthdet.masking import LocatorStage
-from synthdet.options import Options
-from synthdet.session import Warn, warn_on_stderr
-from synthdet.stages import DetectorStage
-from synthdet.weights import read_config
+from synthdet.inference.session import Warn, warn_on_stderr
+from synthdet.inference.weights import read_config
+from synthdet.io.decoding import DecodePool
+from synthdet.io.images import LoadedImage
+from synthdet.io.manifest import Row
 
 _FETCHES = 16  # at once; an object store takes some tens of milliseconds to answer
 _MOST_BYTES = 2**30  # of one file; a picture of the most pixels that are read takes less

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
+from synthdet.contest.options import Options
 from synthdet.dataset.model_bytes import ModelBytes
 from synthdet.dataset.places import Place
 from synthdet.dataset.run_folder import RunFolder
 from synthdet.dataset.scorer import DatasetScorer
-from synthdet.options import Options
 
 NAMES = ["block", "provider", "began", "ended"]
 

@@ -13,7 +13,7 @@ from synthdet.errors import InputError
 from synthdet.evaluation.labelled import digest, first_of_each, picture_id
 from synthdet.evaluation.pair_readers import SUFFIXES, read_pairs
 from synthdet.evaluation.pairs import Sample
-from synthdet.formats.table import read_bytes
+from synthdet.io.table import read_bytes
 
 
 @dataclass(frozen=True)

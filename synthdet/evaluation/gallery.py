@@ -10,11 +10,11 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont, ImageOps
 
-from synthdet.files import write_atomically
 from synthdet.formats.masks import LOC_THRESHOLD
+from synthdet.formats.overlay import viridis
+from synthdet.io.files import write_atomically
 from synthdet.metrics.pixels import Map, Mask
-from synthdet.overlay import viridis
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 
 _SIDE = 144  # pixels of a thumbnail's square
 _GAP = 6

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from synthdet.files import write_atomically
-from synthdet.overlay import viridis
+from synthdet.formats.overlay import viridis
+from synthdet.io.files import write_atomically
 
 _CELL, _HEIGHT = 64, 36  # pixels of a cell
 _MARGIN = 90  # for the names of the rows

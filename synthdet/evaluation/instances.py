@@ -13,11 +13,11 @@ from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.evaluation.results import Row, format_table, interval_texts, scopes, share_text
 from synthdet.formats.masks import LOC_THRESHOLD
-from synthdet.localizer import Located
+from synthdet.inference.localizer import Located
 from synthdet.metrics.instances import Masks, of1
 from synthdet.metrics.intervals import Indices, bootstrap_interval
 from synthdet.metrics.pixels import dice, iou
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 
 Finder = Callable[[Image], Located]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.calibration import calibration_half
+from synthdet.decisions.calibration import calibration_half
 from synthdet.errors import InputError
-from synthdet.formats.table import decode, parse, read_bytes
+from synthdet.io.table import decode, parse, read_bytes
 
 CLASS_FOLDERS = {"0_real": False, "1_fake": True}
 HALVES = ("all", "calibration", "report")

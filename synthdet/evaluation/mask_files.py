@@ -10,8 +10,8 @@ from synthdet.evaluation.mask_scoring import Answer, Method
 from synthdet.evaluation.pairs import Sample, load_map
 from synthdet.formats.logits import read_logits
 from synthdet.formats.masks import base_name, mask_files
-from synthdet.localizer import map_score
-from synthdet.views import Image
+from synthdet.inference.localizer import map_score
+from synthdet.preprocessing.views import Image
 
 
 def file_method(folder: Path, samples: Sequence[Sample], logits: Path | None = None) -> Method:

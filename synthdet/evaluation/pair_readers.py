@@ -18,7 +18,7 @@ from synthdet.errors import InputError, UsageError
 from synthdet.evaluation.labelled import picture_id
 from synthdet.evaluation.pairs import Sample, decode_fault, header_fault
 from synthdet.formats.recodai import training_files
-from synthdet.formats.table import read_table
+from synthdet.io.table import read_table
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 _SPLITS = {"training": "train", "validation": "val", "testing": "test"}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthdet import operations
 from synthdet.errors import UsageError
-from synthdet.operations import Mask
-from synthdet.views import Image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.views import Image
 
 Rng = np.random.Generator
 

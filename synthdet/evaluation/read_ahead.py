@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from synthdet.machine import available_cpus
+from synthdet.host_resources import available_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,4 +1,4 @@
-"""Fitting what `synthdet.calibration` describes to a weights folder, and checking what it does."""
+"""Fitting `synthdet.decisions.calibration` to a weights folder, and checking what it does."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from synthdet import calibration
+from synthdet.decisions import calibration
 from synthdet.evaluation.detection import measure
 from synthdet.evaluation.labelled import LabelledSet
 from synthdet.evaluation.results import Row
-from synthdet.weights import WeightsConfig
+from synthdet.inference.weights import WeightsConfig
 
 Logits = npt.NDArray[np.float64]  # RxN: R draws of N pictures
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import InputError
-from synthdet.formats.table import read_table, write_table
+from synthdet.io.table import read_table, write_table
 
 Row = dict[str, Any]
 

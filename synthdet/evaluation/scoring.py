@@ -7,14 +7,14 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.detector import Detector
 from synthdet.errors import ImageError
 from synthdet.evaluation.labelled import Sample
 from synthdet.evaluation.protocols import Protocol
 from synthdet.evaluation.read_ahead import read_ahead
-from synthdet.images import load_image
-from synthdet.operations import seeded
-from synthdet.views import Views, make_views
+from synthdet.inference.detector import Detector
+from synthdet.io.images import load_image
+from synthdet.preprocessing.operations import seeded
+from synthdet.preprocessing.views import Views, make_views
 
 _BATCH = 32  # variants that enter the model together
 

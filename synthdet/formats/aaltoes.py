@@ -19,8 +19,8 @@ from synthdet.formats.contest import (
     well_formed,
 )
 from synthdet.formats.masks import stem
-from synthdet.formats.table import read_table, write_table
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
+from synthdet.io.table import read_table, write_table
 
 HEADER = ("ImageId", "EncodedPixels")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from synthdet.files import write_atomically
 from synthdet.formats.contest import Faults
+from synthdet.io.files import write_atomically
 
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _READABLE = 0o644 << 16  # permission bits, where ZIP keeps them

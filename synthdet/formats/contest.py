@@ -14,9 +14,9 @@ from PIL import Image
 
 from synthdet.errors import InputError
 from synthdet.formats.masks import LOC_THRESHOLD, Size, base_name, read_mask, stem
-from synthdet.formats.table import Record
-from synthdet.images import raster_size
-from synthdet.manifest import Row
+from synthdet.io.images import raster_size
+from synthdet.io.manifest import Row
+from synthdet.io.table import Record
 
 log = logging.getLogger(__name__)
 Run = Literal["constrained", "open"]

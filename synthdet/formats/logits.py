@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synthdet.errors import InputError
-from synthdet.formats.table import read_table, write_table
+from synthdet.io.table import read_table, write_table
 
 HEADER = ("filename", "logit")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import MaskError
-from synthdet.files import write_atomically
+from synthdet.io.files import write_atomically
 
 ProbabilityMap = npt.NDArray[np.float16]  # HxW in [0, 1]
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # HxW, 0 is background

@@ -15,9 +15,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from synthdet.calibration import probability
+from synthdet.decisions.calibration import probability
 from synthdet.errors import MaskError
-from synthdet.files import write_atomically
 from synthdet.formats.archive import members_of, open_archive, read_member, write_archive
 from synthdet.formats.contest import (
     Faults,
@@ -39,8 +38,9 @@ from synthdet.formats.masks import (
     read_mask,
     stem,
 )
-from synthdet.formats.table import Record, decode, encode_record, parse, read_table
-from synthdet.manifest import Row
+from synthdet.io.files import write_atomically
+from synthdet.io.manifest import Row
+from synthdet.io.table import Record, decode, encode_record, parse, read_table
 
 TASK_A = ("image_id", "prob", "label", "threshold")
 TASK_B = (*TASK_A, "loc_threshold")

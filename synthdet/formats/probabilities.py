@@ -8,13 +8,13 @@ of task B also holds its masks, ``<run_name>_test_masks/<stem>.npz``.
 import json
 from pathlib import Path
 
-from synthdet.calibration import log_odds
+from synthdet.decisions.calibration import log_odds
 from synthdet.errors import InputError
 from synthdet.formats.contest import Predictions, Run
 from synthdet.formats.logits import is_finite_number
 from synthdet.formats.submission import pack
-from synthdet.formats.table import read_table
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
+from synthdet.io.table import read_table
 
 _HEADER = ["image_id", "prob"]
 

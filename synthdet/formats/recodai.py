@@ -37,8 +37,8 @@ from synthdet.formats.contest import (
     well_formed,
 )
 from synthdet.formats.masks import DAMAGED, Size, read_instances, stem
-from synthdet.formats.table import read_table, write_table
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
+from synthdet.io.table import read_table, write_table
 
 HEADER = ("case_id", "annotation")
 AUTHENTIC = "authentic"

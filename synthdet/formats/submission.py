@@ -13,7 +13,7 @@ from pathlib import Path
 from synthdet.errors import OutputError, UsageError
 from synthdet.formats import aaltoes, mediaeval, recodai, vipcup
 from synthdet.formats.contest import Faults, Predictions, warn_of_missing_masks
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
 
 _TEAM = re.compile(r"\w[\w-]*")
 _SHOWN = 5  # faults that an error message spells out

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from synthdet.formats.contest import Faults, Predictions, well_formed
 from synthdet.formats.logits import HEADER, is_finite_number, write_logits
-from synthdet.formats.table import read_table
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
+from synthdet.io.table import read_table
 
 
 def write(predictions: Predictions, folder: Path) -> list[Path]:

@@ -28,7 +28,7 @@ def summarise(labels: Labels, logits: Scores, even_odds: float = 0.0) -> dict[st
         labels: bool N.
         logits: float N.
         even_odds: the logit at which the calibrated probability is one half; moves NLL and ECE
-            alone (see `synthdet.calibration`).
+            alone (see `synthdet.decisions.calibration`).
     """
     return {
         "balanced_accuracy": balanced_accuracy(labels, logits),

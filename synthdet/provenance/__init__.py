@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
 
-from synthdet.decoding import DecodeLimits, WorkerPool
 from synthdet.errors import ImageError
-from synthdet.images import image_error, open_regular
+from synthdet.io.decoding import DecodeLimits, WorkerPool
+from synthdet.io.images import image_error, open_regular
 from synthdet.provenance import c2pa, encoder, texts, xmp
 from synthdet.provenance.containers import read_blocks
 from synthdet.provenance.statement import Provenance, Statement, plain
@@ -33,7 +33,7 @@ def read_provenance(path: Path) -> Provenance:
     seen, use `read_many`, which adds a clock and a memory limit.
 
     Raises:
-        ImageError: missing, folder, unreadable or empty, as `synthdet.images.load_image`.
+        ImageError: missing, folder, unreadable or empty, as `synthdet.io.images.load_image`.
     """
     try:
         file = open_regular(path)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from synthdet.images import DECODER_ERRORS, identify
+from synthdet.io.images import DECODER_ERRORS, identify
 from synthdet.provenance.statement import plain
 
 MOST_BYTES = 4 * 2**20  # of metadata kept of one file, all blocks together, unpacked

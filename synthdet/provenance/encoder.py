@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from synthdet.jpeg_tables import Tables, ijg_quality, photoshop_setting
+from synthdet.io.jpeg_tables import Tables, ijg_quality, photoshop_setting
 from synthdet.provenance.statement import Statement
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from synthdet.images import DECODER_ERRORS
+from synthdet.io.images import DECODER_ERRORS
 from synthdet.provenance.containers import Blocks
 from synthdet.provenance.statement import Meaning, Statement, plain
 

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from synthdet.decoding import DecodeLimits, WorkerPool
 from synthdet.errors import ImageError, MaskError
 from synthdet.formats.masks import read_mask
-from synthdet.images import load_image, turn_upright
-from synthdet.machine import available_cpus
+from synthdet.host_resources import available_cpus
+from synthdet.io.decoding import DecodeLimits, WorkerPool
+from synthdet.io.images import load_image, turn_upright
+from synthdet.preprocessing.views import Image, resize, resize_map
 from synthdet.report.read import Item
-from synthdet.views import Image, resize, resize_map
 
 PAGE_BYTES = 56_000_000  # of all thumbnails together, base64, which leaves room for the rest
 _SIDES = (512, 384, 256, 192, 128, 96)  # pixels, of the long side; the first that fits is taken

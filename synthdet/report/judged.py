@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthdet.calibration import probability
+from synthdet.decisions.calibration import probability
+from synthdet.decisions.verdicts import VERDICTS
 from synthdet.metrics import detection
 from synthdet.report.read import Item, Run
-from synthdet.verdicts import VERDICTS
 
 _BINS = 10  # of the calibration curve
 WORST = 24  # mistakes shown

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthdet import __version__
+from synthdet.decisions.verdicts import VERDICTS
 from synthdet.errors import UsageError
-from synthdet.files import write_atomically
+from synthdet.io.files import write_atomically
 from synthdet.report import charts
 from synthdet.report.images import thumbnails
 from synthdet.report.judged import judge
 from synthdet.report.read import Item, Run
-from synthdet.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     import jinja2

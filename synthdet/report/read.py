@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from synthdet.decisions.verdicts import Verdict
 from synthdet.errors import InputError
 from synthdet.evaluation.labelled import Sample, read_set
 from synthdet.formats.logits import read_logits
 from synthdet.formats.masks import mask_files
-from synthdet.machine import available_cpus
-from synthdet.manifest import read_manifest
+from synthdet.host_resources import available_cpus
+from synthdet.io.manifest import read_manifest
 from synthdet.provenance import read_many
-from synthdet.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
     Attributes:
         title: what the page is called.
         items: in the output's order.
-        report: as `synthdet.run_report` writes it; empty where there is none.
+        report: as `synthdet.contest.run_report` writes it; empty where there is none.
     """
 
     title: str

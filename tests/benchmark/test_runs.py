@@ -12,7 +12,7 @@ from synthdet.benchmark.bare import look, run_bare
 from synthdet.benchmark.pictures import Size, make_pictures
 from synthdet.benchmark.runs import BenchmarkError, Case, Eager, run_entry
 from synthdet.errors import UsageError
-from synthdet.weights import LocalizationSpec, read_config
+from synthdet.inference.weights import LocalizationSpec, read_config
 from tests.conftest import write_detector, write_localizer
 
 MAIN = Path(__file__).parents[2] / "main.py"

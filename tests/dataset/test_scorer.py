@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from synthdet.contest.options import LocateOptions, Options
+from synthdet.contest.pipeline import Result, score
 from synthdet.dataset.listing import Listing, read_listing
 from synthdet.dataset.model_bytes import ModelBytes
 from synthdet.dataset.places import Place
 from synthdet.dataset.run_folder import BlockRows, RunFolder
 from synthdet.dataset.scorer import DatasetScorer
 from synthdet.dataset.worker import BlockWorker
-from synthdet.decoding import DecodeLimits
 from synthdet.errors import WeightsError
 from synthdet.formats.masks import read_mask
-from synthdet.manifest import Manifest, Row
-from synthdet.options import LocateOptions, Options
-from synthdet.pipeline import Result, score
+from synthdet.io.decoding import DecodeLimits
+from synthdet.io.manifest import Manifest, Row
 from tests.conftest import write_detector, write_instances, write_localizer
 from tests.dataset.conftest import BAD, NAMES, write_parquet
 

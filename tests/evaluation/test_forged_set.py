@@ -4,7 +4,7 @@ import pytest
 
 from synthdet.errors import InputError
 from synthdet.evaluation.forged_set import read_forged_set
-from synthdet.weights import sha256_of
+from synthdet.inference.weights import sha256_of
 from tests.evaluation.conftest import write_pair
 
 

@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from synthdet.evaluation.instances import COLUMNS, FIGURES, format_rows, judge, measure, regions_of
 from synthdet.evaluation.pairs import Sample
-from synthdet.localizer import Located
+from synthdet.inference.localizer import Located
 
 SIZE = (12, 16)
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image as Pillow
 
 from scripts.evaluate import main
-from synthdet.weights import FusionSpec
+from synthdet.inference.weights import FusionSpec
 from tests.conftest import write_instances
-from tests.test_matching import copied, texture
+from tests.copymove.test_matching import copied, texture
 
 
 @pytest.fixture

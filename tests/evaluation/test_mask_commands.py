@@ -11,7 +11,7 @@ from scripts.evaluate import main
 from synthdet.evaluation.commands import masks
 from synthdet.evaluation.localization import COLUMNS, measure
 from synthdet.formats.masks import write_mask
-from synthdet.weights import sha256_of
+from synthdet.inference.weights import sha256_of
 from tests.conftest import write_localizer
 from tests.evaluation.conftest import SHAPE, truth
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from synthdet import operations
 from synthdet.errors import UsageError
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.evaluation.robustness import grid_protocols
-from synthdet.operations import seeded
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.operations import seeded
 from tests.conftest import picture
 
 IMAGE = picture(1, 240, 260)

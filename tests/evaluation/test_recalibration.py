@@ -5,9 +5,9 @@ import pytest
 
 from synthdet.evaluation.labelled import LabelledSet, Sample
 from synthdet.evaluation.recalibration import compare, recalibrate
+from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics.detection import balanced_accuracy, best_balanced_accuracy_threshold
-from synthdet.views import InputSpec
-from synthdet.weights import WeightsConfig
+from synthdet.preprocessing.views import InputSpec
 
 OLD = WeightsConfig(
     name="m",

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthdet import operations
-from synthdet.detector import Detector
 from synthdet.evaluation.labelled import Sample
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.evaluation.scoring import score
-from synthdet.operations import seeded
+from synthdet.inference.detector import Detector
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.operations import seeded
 from tests.conftest import picture
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from synthdet.formats.contest import Predictions
 from synthdet.formats.masks import write_mask
-from synthdet.manifest import read_manifest
+from synthdet.io.manifest import read_manifest
 
 # name -> (H, W) and logit. All sizes differ, and none is square.
 IMAGES = {

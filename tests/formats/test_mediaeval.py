@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdet.calibration import probability
+from synthdet.decisions.calibration import probability
 from synthdet.errors import OutputError
 from synthdet.formats.contest import Predictions
 from synthdet.formats.mediaeval import label_of, write_task_a
 from synthdet.formats.submission import lint, pack
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
 
 HEADER = "image_id,prob,label,threshold"
 GOOD = {"a.png": "0.9,1,0.6", "b.jpg": "0.2,0,0.6", "c.webp": "0.6,1,0.6", "d.webp": "0.1,0,0.6"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthdet.calibration import log_odds
+from synthdet.decisions.calibration import log_odds
 from synthdet.errors import InputError
 from synthdet.formats.masks import write_mask
 from synthdet.formats.probabilities import submit

@@ -9,7 +9,7 @@ import pytest
 from synthdet.errors import InputError, OutputError, UsageError
 from synthdet.formats.contest import Faults, Predictions, stored_size
 from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
 
 
 @pytest.mark.parametrize("contest", CONTESTS)

@@ -7,7 +7,7 @@ import pytest
 
 from synthdet.formats.contest import Predictions
 from synthdet.formats.submission import lint, pack
-from synthdet.manifest import Row
+from synthdet.io.manifest import Row
 
 ROWS = [Row(name, None) for name in ("a.jpg", "b,1.jpg", "a.jpg", "")]
 

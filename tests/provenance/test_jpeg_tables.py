@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image, JpegPresets
 
-from synthdet.jpeg_tables import ijg_quality, photoshop_setting
+from synthdet.io.jpeg_tables import ijg_quality, photoshop_setting
 from synthdet.provenance import Provenance
 from synthdet.provenance.containers import read_blocks
 from tests.provenance.conftest import jpeg, lines, segment, with_segments

@@ -10,7 +10,7 @@ from PIL import Image
 
 from synthdet.formats.logits import write_logits
 from synthdet.formats.masks import write_mask
-from synthdet.formats.table import write_table
+from synthdet.io.table import write_table
 
 NASTY = "b</script><img src=x onerror=alert(1)>&\"'.png"  # a file in a folder "b<"
 NAMES = ["a/red.png", "a/turned.jpg", NASTY, "b/broken.jpg"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scripts.add_self_test import main
-from synthdet.weights import read_config, verify_files
+from synthdet.inference.weights import read_config, verify_files
 from tests.conftest import write_detector, write_localizer
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from scripts.demo import build_parser, judged_page
-from synthdet import entry
+from synthdet.contest import entry
 from synthdet.errors import UsageError
 from tests.conftest import write_detector, write_localizer
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from scripts.evaluate import main
-from synthdet.calibration import calibration_half
+from synthdet.decisions.calibration import calibration_half
 from synthdet.evaluation.commands import detection
 from synthdet.evaluation.detection import measure
-from synthdet.weights import WeightsConfig, read_config, sha256_of
+from synthdet.inference.weights import WeightsConfig, read_config, sha256_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from scripts.make_examples import EXAMPLES, RECIPES, make_examples
-from synthdet.manifest import read_manifest
+from synthdet.io.manifest import read_manifest
 
 LIMIT = 3_000_000  # bytes, of all that is bundled
 

@@ -13,11 +13,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from scripts.score_dataset import main
+from synthdet.contest.options import Options
+from synthdet.contest.pipeline import score
 from synthdet.dataset.local_cluster import LocalCluster
 from synthdet.dataset.model_bytes import ModelBytes
-from synthdet.manifest import Manifest, Row
-from synthdet.options import Options
-from synthdet.pipeline import score
+from synthdet.io.manifest import Manifest, Row
 from tests.conftest import picture, write_detector
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "score_dataset.py"

@@ -6,7 +6,7 @@ import pytest
 
 from scripts import show_results
 from scripts.show_results import COLUMNS, main
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "detector"
 HEADER = (

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from synthdet.detector import Detector
+from synthdet.decisions.verdicts import verdict_rule
 from synthdet.errors import UsageError, WeightsError
-from synthdet.images import load_image
-from synthdet.self_test import SelfTest
-from synthdet.session import OnnxModel
-from synthdet.verdicts import verdict_rule
-from synthdet.views import InputSpec
-from synthdet.weights import WeightsConfig, read_config, verify_files
+from synthdet.inference.detector import Detector
+from synthdet.inference.self_test import SelfTest
+from synthdet.inference.session import OnnxModel
+from synthdet.inference.weights import WeightsConfig, read_config, verify_files
+from synthdet.io.images import load_image
+from synthdet.preprocessing.views import InputSpec
 from training import export
 from training.export import export_network, export_run, main, sample_views
 from training.network_file import Average

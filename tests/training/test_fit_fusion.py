@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from synthdet.weights import read_config
+from synthdet.inference.weights import read_config
 from tests.conftest import write_instances
-from tests.test_instances import painted
+from tests.copymove.test_instances import painted
 from training.fit_fusion import GRID, NEVER, choose, main
 
 FORGED = np.array([True, True, False, False])

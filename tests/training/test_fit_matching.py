@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from synthdet.matching import EVIDENCE, FINDERS, Duplicate, decide
+from synthdet.copymove.matching import EVIDENCE, FINDERS, Duplicate, decide
 from training import fit_matching
 from training.fit_matching import Table, fit, fit_and_judge, logits, main, of_pictures, was_copied
 
@@ -38,7 +38,7 @@ def test_what_tells_copies_apart_gets_the_weight() -> None:
 def test_logits_are_those_that_matching_decides_by(monkeypatch: pytest.MonkeyPatch) -> None:
     table = made(20)
     weights = fit(table, np.ones(len(table.copied), bool))
-    monkeypatch.setattr("synthdet.matching.WEIGHTS", weights)
+    monkeypatch.setattr("synthdet.copymove.matching.WEIGHTS", weights)
     nowhere = np.zeros((1, 1), bool)
     decided = [
         decide(Duplicate(np.eye(2, 3), nowhere, nowhere, nowhere, str(finder),

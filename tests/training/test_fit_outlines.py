@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from synthdet.copymove.region_growing import EVIDENCE
 from synthdet.errors import UsageError
 from synthdet.evaluation.forged_set import read_forged_set
-from synthdet.outlines import EVIDENCE
-from tests.test_matching import copied, texture
+from tests.copymove.test_matching import copied, texture
 from training.fit_outlines import collect, cores_of, fit_and_judge, main, mean_dice
 
 TURNS = ("as it is", "mirrored", "turned")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthdet.calibration import probability
+from synthdet.decisions.calibration import probability
 from synthdet.errors import UsageError
-from synthdet.localizer import map_score
+from synthdet.inference.localizer import map_score
 from synthdet.metrics import pixels
 from training.losses import logit_counts
 from training.mask_evaluation import (

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from synthdet.detector import Detector
-from synthdet.weights import read_config, verify_files
+from synthdet.inference.detector import Detector
+from synthdet.inference.weights import read_config, verify_files
 from tests.conftest import write_detector
 from training import quantise
 from training.quantise import main

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from main import main as score
-from synthdet.calibration import Calibration
-from synthdet.detector import Detector
+from synthdet.copymove.instances import InstanceFinder
+from synthdet.decisions.calibration import Calibration
 from synthdet.evaluation.pair_readers import read_pairs
 from synthdet.evaluation.pairs import load_pair
 from synthdet.formats.masks import read_mask
-from synthdet.images import load_image
-from synthdet.instances import InstanceFinder
-from synthdet.localizer import Localizer
+from synthdet.inference.detector import Detector
+from synthdet.inference.localizer import Localizer
+from synthdet.io.images import load_image
 from synthdet.metrics.pixels import pixel_auc
 from training.config import load_config
 from training.data.made_up import make_up_pairs

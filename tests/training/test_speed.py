@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from synthdet.detector import Detector
-from synthdet.localizer import Localizer
-from synthdet.weights import WeightsConfig, read_config
+from synthdet.inference.detector import Detector
+from synthdet.inference.localizer import Localizer
+from synthdet.inference.weights import WeightsConfig, read_config
 from training import eager_baseline
 from training.eager_baseline import best_batch_size, random_network
 from training.export_random import main as export_random

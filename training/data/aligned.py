@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.labelled import picture_id
-from synthdet.images import load_image
+from synthdet.io.images import load_image
 from training.data.generators import Pixels, regenerate
 from training.data.generators.base import Generator
 from training.data.manifest import COLUMNS, SUFFIXES, read_set

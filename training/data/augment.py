@@ -12,9 +12,9 @@ from PIL import Image as Pillow
 from pydantic import Field, model_validator
 from torchvision.transforms.v2 import functional as transforms
 
-from synthdet import operations
-from synthdet.operations import Mask, Operation, Subsampling
-from synthdet.views import Image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.operations import Mask, Operation, Subsampling
+from synthdet.preprocessing.views import Image
 from training.schema import Share, Strict, suggest
 
 SMALLEST = 96  # pixels; no operation makes the short side smaller than this

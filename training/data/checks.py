@@ -20,10 +20,10 @@ from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 from tqdm import tqdm
 
-from synthdet.calibration import calibration_half
+from synthdet.decisions.calibration import calibration_half
 from synthdet.errors import ImageError
-from synthdet.images import load_image
-from synthdet.views import Image
+from synthdet.io.images import load_image
+from synthdet.preprocessing.views import Image
 
 SAME_PICTURE = 3  # bits of 64 in which the perceptual hashes of two copies may differ
 SHORTCUT = 0.65  # balanced accuracy from which one feature alone is worth a warning

@@ -39,7 +39,7 @@ from tqdm import tqdm
 from synthdet.errors import ImageError, SynthdetError, UsageError
 from synthdet.evaluation.pairs import Sample, load_pair
 from synthdet.metrics.instances import Masks
-from synthdet.views import Image, resize
+from synthdet.preprocessing.views import Image, resize
 from training.data.augment import AugmentConfig, augment
 from training.data.figures import draw_figure
 from training.data.forging.instances import (

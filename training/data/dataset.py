@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from synthdet import operations, views
 from synthdet.errors import ImageError
-from synthdet.images import load_image
-from synthdet.views import Image, InputSpec
+from synthdet.io.images import load_image
+from synthdet.preprocessing import operations, views
+from synthdet.preprocessing.views import Image, InputSpec
 from training.config import ViewConfig
 from training.data.augment import AugmentConfig, augment
 from training.data.sampling import Draw

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from synthdet import operations
 from synthdet.errors import ImageError
-from synthdet.files import write_atomically
-from synthdet.images import load_image
-from synthdet.views import make_views
+from synthdet.io.files import write_atomically
+from synthdet.io.images import load_image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.views import make_views
 from training.config import DetectorConfig
 from training.data.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view

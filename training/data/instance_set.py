@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.metrics.instances import Masks
-from synthdet.views import Image, resize
+from synthdet.preprocessing.views import Image, resize
 from training.config import InstancesConfig
 from training.data.loading import worker_settings
 from training.data.localization_module import read_samples, samples_digest, training_sampler
@@ -73,7 +73,8 @@ class InstanceSet(Dataset):
 def squeeze(image: Image, masks: Masks, size: int, most: int) -> tuple[Image, Masks]:
     """uint8 HxWx3 and bool NxHxW -> uint8 SxSx3 and bool TxSxS, the T <= ``most`` largest regions.
 
-    The picture goes the way of `synthdet.instances`; a region too small to leave a pixel is lost.
+    The picture goes the way of `synthdet.copymove.instances`; a region too small to leave a pixel
+    is lost.
     """
     small = [
         cv2.resize(mask.astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA) > 0

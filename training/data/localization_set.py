@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample, load_pair
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.config import ViewConfig
 from training.data.augment import Mask, augment_pair
 from training.data.dataset import random_view

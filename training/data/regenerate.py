@@ -26,7 +26,7 @@ if __package__ in (None, ""):  # run as a program: imports start at the reposito
 import torch
 
 from synthdet.errors import SynthdetError, UsageError
-from synthdet.images import load_image
+from synthdet.io.images import load_image
 from training.data.aligned import Source, make_fakes, make_recipe, read_sources
 from training.data.generators import GENERATORS, load_generator
 from training.data.generators.autoencoder import AUTOENCODERS, make_spec, save_autoencoder

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from synthdet.weights import WeightsConfig
+from synthdet.inference.weights import WeightsConfig
 from training.module import TrainingModule
 
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthdet import calibration
+from synthdet.decisions import calibration
 from synthdet.errors import UsageError
+from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics import detection
-from synthdet.weights import WeightsConfig
 from training import evaluation
 from training.config import DetectorConfig, SetConfig
 from training.data.dataset import JudgingBatch

@@ -9,25 +9,25 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from synthdet import calibration
-from synthdet.calibration import log_odds
-from synthdet.errors import ImageError, UsageError
-from synthdet.formats import recodai
-from synthdet.formats.masks import stem
-from synthdet.formats.table import write_table
-from synthdet.images import load_image
-from synthdet.instances import (
+from synthdet.copymove.instances import (
     UNLIKELY,
     Regions,
     find_regions,
     instance_to_foreground,
     label_regions,
 )
+from synthdet.decisions import calibration
+from synthdet.decisions.calibration import log_odds
+from synthdet.errors import ImageError, UsageError
+from synthdet.formats import recodai
+from synthdet.formats.masks import stem
+from synthdet.inference.weights import LocalizationSpec, WeightsConfig
+from synthdet.io.images import load_image
+from synthdet.io.table import write_table
 from synthdet.metrics.detection import auc
 from synthdet.metrics.instances import Masks, of1
 from synthdet.metrics.pixels import dice
-from synthdet.views import resize, resize_map
-from synthdet.weights import LocalizationSpec, WeightsConfig
+from synthdet.preprocessing.views import resize, resize_map
 from training.config import InstancesConfig, PairSetConfig
 from training.data.instance_set import InstanceData
 from training.data.listing import list_pictures

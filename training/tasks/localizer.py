@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from synthdet import calibration
+from synthdet.decisions import calibration
 from synthdet.errors import UsageError
-from synthdet.weights import LocalizationSpec, WeightsConfig
+from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from training.config import LocalizerConfig, PairSetConfig
 from training.data.localization_module import LocalizerData
 from training.data.made_up import make_up_pairs

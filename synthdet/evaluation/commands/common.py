@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from synthdet.evaluation.results import Row
-from synthdet.weights import WeightsConfig, sha256_of
+from synthdet.inference.weights import WeightsConfig, sha256_of
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from synthdet import familiarity
-from synthdet.calibration import calibration_half
-from synthdet.detector import Detector
+from synthdet.decisions import out_of_distribution
+from synthdet.decisions.calibration import calibration_half
 from synthdet.errors import InputError
 from synthdet.evaluation.commands.common import (
     Commands,
@@ -21,17 +20,18 @@ from synthdet.evaluation.commands.common import (
     warn,
 )
 from synthdet.evaluation.detection import COLUMNS, format_rows, measure
-from synthdet.evaluation.familiarity import gather
 from synthdet.evaluation.heatmap import draw_panels
 from synthdet.evaluation.labelled import HALVES, LabelledSet, read_set
+from synthdet.evaluation.out_of_distribution import gather
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.evaluation.recalibration import compare, recalibrate
 from synthdet.evaluation.results import Row, append_rows, git_commit
 from synthdet.evaluation.robustness import format_panel, grid_panels, grid_protocols
 from synthdet.evaluation.scoring import Scored, score
 from synthdet.formats.logits import read_logits
+from synthdet.inference.detector import Detector
+from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics.detection import auc, balanced_accuracy, vip_score
-from synthdet.weights import WeightsConfig
 
 METRICS = {"balanced_accuracy": balanced_accuracy, "auc": auc}
 USUAL = ("native", "organisers")  # conditions in which pictures count as familiar
@@ -110,7 +110,7 @@ def run_calibrate(args: argparse.Namespace) -> None:
     )
     usual = [parse_protocol(text) for text in USUAL]
     vectors = gather(labelled.samples, usual, config.input, args.seed)
-    familiar = familiarity.fit(np.concatenate(list(vectors[:, fits])), USUAL_SHARE)
+    familiar = out_of_distribution.fit(np.concatenate(list(vectors[:, fits])), USUAL_SHARE)
     config = replace(config, familiar=familiar)
     far = {
         text: float((familiar.distances(one[rest]) > familiar.distance).mean())

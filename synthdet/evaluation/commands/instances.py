@@ -5,15 +5,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from synthdet.copymove.fusion import FusedFinder
+from synthdet.copymove.instances import InstanceFinder
+from synthdet.copymove.matching import locate
 from synthdet.errors import UsageError
 from synthdet.evaluation.commands.common import Commands, add_results, describe, warn
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.instances import COLUMNS, Finder, format_rows, judge, measure
 from synthdet.evaluation.pair_readers import READERS
 from synthdet.evaluation.results import Row, append_rows, git_commit
-from synthdet.fusion import FusedFinder
-from synthdet.instances import InstanceFinder
-from synthdet.matching import locate
 
 METHODS = ("matching", "network", "fusion")
 

@@ -22,10 +22,10 @@ from synthdet.evaluation.pairs import Sample
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.evaluation.results import Row, append_rows, git_commit
 from synthdet.evaluation.robustness import format_panel, grid_panels, grid_protocols
-from synthdet.localizer import Localizer
-from synthdet.refine import Refinement
-from synthdet.views import Image
-from synthdet.weights import sha256_of
+from synthdet.inference.localizer import Localizer
+from synthdet.inference.refine import Refinement
+from synthdet.inference.weights import sha256_of
+from synthdet.preprocessing.views import Image
 
 PROTOCOLS = ["native", "jpeg=80", "scale=0.75"]
 METRICS = {"dice": ("dice_pos", 0.0), "iou": ("iou_pos", 0.0), "pixel-auc": ("pixel_auc", 0.5)}

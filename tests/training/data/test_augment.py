@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdet import operations
+from synthdet.preprocessing import operations
 from training.data.augment import OPERATIONS, SMALLEST, AugmentConfig, augment, chain
 from training.schema import validate
 

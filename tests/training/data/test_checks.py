@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from synthdet import operations
+from synthdet.preprocessing import operations
 from training.data import checks
 
 

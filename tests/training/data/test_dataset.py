@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from synthdet import operations
 from synthdet.errors import ImageError
-from synthdet.images import load_image
-from synthdet.views import InputSpec, make_views
+from synthdet.io.images import load_image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.views import InputSpec, make_views
 from training.config import ViewConfig
 from training.data.augment import AugmentConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate, random_view

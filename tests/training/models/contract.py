@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from synthdet.views import InputSpec
-from synthdet.weights import LocalizationSpec, WeightsConfig
+from synthdet.inference.weights import LocalizationSpec, WeightsConfig
+from synthdet.preprocessing.views import InputSpec
 from training.export import TOLERANCE, export_network
 from training.models import MODELS, build_model, parse_options
 from training.network_file import Average

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from synthdet.copymove.instances import InstanceFinder
 from synthdet.errors import UsageError
 from synthdet.evaluation.pair_readers import read_pairs
 from synthdet.evaluation.pairs import load_instances
 from synthdet.formats import recodai
-from synthdet.formats.table import read_table
-from synthdet.instances import InstanceFinder
+from synthdet.inference.weights import read_config
+from synthdet.io.table import read_table
 from synthdet.metrics.instances import of1
-from synthdet.weights import read_config
 from training.config import InstancesConfig
 from training.data.made_up import make_up_copies
 from training.export import export_run

@@ -9,9 +9,9 @@ import pytest
 from synthdet.errors import UsageError
 from synthdet.evaluation.pair_readers import read_pairs
 from synthdet.evaluation.pairs import load_pair
-from synthdet.localizer import Localizer
+from synthdet.inference.localizer import Localizer
+from synthdet.inference.weights import read_config
 from synthdet.metrics.pixels import pixel_auc
-from synthdet.weights import read_config
 from training.config import LocalizerConfig
 from training.data.made_up import make_up_pairs
 from training.export import export_run

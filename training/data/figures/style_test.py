@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.figures.base import (
     BLACK,
     Box,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.figures.base import (
     BLACK,
     Box,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from synthdet.errors import UsageError
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.augment import augment_pair
 from training.data.forging.kinds import (
     AUTHENTIC,

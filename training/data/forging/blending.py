@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 
 _MARGIN = 2  # pixels at the border of a picture that Poisson blending leaves out

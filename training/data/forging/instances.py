@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet import operations
 from synthdet.metrics.instances import Masks
-from synthdet.views import Image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 from training.data.figures import Box, Figure, Panel
 from training.data.forging.blending import BLENDS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 from training.data.forging.blending import BLENDS, feather
 from training.data.forging.regions import Segments, draw_region

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 
 Segments = npt.NDArray[np.integer]  # HxW, one number an object, 0 for none

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.views import Image
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 from training.data.forging.kinds import Forged
 

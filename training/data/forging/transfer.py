@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet import operations
-from synthdet.views import Image
+from synthdet.preprocessing import operations
+from synthdet.preprocessing.views import Image
 from training.data.augment import Mask
 from training.data.forging.regions import Segments
 

@@ -1,0 +1,240 @@
+"""The contest entry: arguments in, output and report out."""
+
+# The runtime and the decoders are imported inside `run`, so that refusals come at once.
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthdet.contest.budget import default_budget
+from synthdet.errors import OutputError, UsageError
+from synthdet.inference.weights import Task, read_config, shipped_weights
+from synthdet.process_setup import say
+
+if TYPE_CHECKING:
+    from synthdet.contest.options import Options
+    from synthdet.contest.pipeline import Result
+    from synthdet.formats.contest import Run
+    from synthdet.io.manifest import Row
+
+SHIPPED: dict[Task, Path] = {
+    "detector": shipped_weights() / "detector",
+    "localizer": shipped_weights() / "localizer",
+}
+
+
+def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Result":
+    """Read the table, answer every row, write the output and the report.
+
+    Args:
+        args: as `build_parser` gives them.
+        started: reading of ``time.monotonic()`` at process start, from which the budget counts.
+        interrupted: ends the run with what is there, once it is set.
+
+    Raises:
+        SynthdetError: nothing could be answered or written, as the error says.
+    """
+    _check_paths(args)
+    weights, locator = choose_models(args.weights, _locates(args))
+    _check_refinement(args.refine)
+
+    from synthdet.contest.pipeline import score
+    from synthdet.contest.run_report import make_report
+    from synthdet.decisions.verdicts import verdict_rule
+    from synthdet.formats.logits import write_logits
+    from synthdet.io.manifest import read_manifest
+
+    packer = _packer(args, weights)  # refusals come now rather than after an hour
+    rule = verdict_rule(read_config(weights), args.max_error)
+    manifest = read_manifest(args.input)
+    options = _options(args, weights, locator, len(manifest.rows))
+    result = score(manifest, _beside(args.output, ".journal"), options, started, interrupted)
+
+    logits = [answer.logit for answer in result.logits.answers]
+    began = time.monotonic()
+    write_logits(args.output, [row.name for row in manifest.rows], logits)
+    result.logits.seconds["write"] = time.monotonic() - began
+    report = make_report(manifest, options, result, rule, time.monotonic() - started)
+    _write_report(_report_path(args), report)
+    if result.complete:
+        result.remove_journals()
+    packer(manifest.rows, logits)
+    if not args.quiet:
+        say(_summary(args.output, report))
+    return result
+
+
+def _packer(
+    args: argparse.Namespace, weights: Path
+) -> Callable[[Sequence["Row"], Sequence[float]], None]:
+    """What ``--pack`` asks to be done with the rows and their logits; nothing without it.
+
+    Raises:
+        UsageError: the contest wants what is not there.
+    """
+    if not args.pack:
+        return lambda rows, logits: None
+    from synthdet.formats.contest import Predictions
+    from synthdet.formats.submission import check_needs, label_threshold, pack
+
+    check_needs(args.pack, args.team, args.masks)
+    threshold = label_threshold(args.pack, read_config(weights).thresholds)
+    contest_run: Run = args.run or "open"
+
+    def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
+        predictions = Predictions(rows, logits, args.team, contest_run, threshold, args.masks)
+        folder = _beside(args.output, ".submission")
+        folder.mkdir(exist_ok=True)
+        pack(args.pack, predictions, folder)
+
+    return write
+
+
+def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows: int) -> "Options":
+    from synthdet.contest.options import LocateOptions, Options
+    from synthdet.io.decoding import DecodeLimits
+
+    automatic = None if _locates(args) else default_budget(rows)
+    return Options(
+        weights=weights,
+        locator=locator,
+        locate=LocateOptions(args.masks, args.overlays, args.views, args.refine),
+        provider=args.provider,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        budget=automatic if args.budget == "auto" else args.budget,
+        resume=args.resume,
+        limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
+        progress=not args.quiet,
+    )
+
+
+def submit_run(args: argparse.Namespace) -> list[Path]:
+    """Pack the test probabilities of a recipe's run; the files written.
+
+    Raises:
+        SynthdetError: as `synthdet.formats.probabilities.submit` says.
+    """
+    from synthdet.formats.probabilities import submit
+
+    recipe: Path = args.config
+    folder = args.run_dir or Path("runs") / recipe.stem
+    constrained = args.run is None and "constrained" in recipe.stem
+    return submit(folder, args.team, "constrained" if constrained else args.run or "open", args.out)
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+    if args.input is None or args.output is None:
+        raise UsageError("the following arguments are required: INPUT, OUTPUT; see --help")
+    paths = {
+        "INPUT": args.input,
+        "OUTPUT": args.output,
+        "the report": _report_path(args),
+        "the journal": _beside(args.output, ".journal"),
+        "the masks' journal": _beside(args.output, ".masks.journal"),
+    }
+    places = {name: os.path.realpath(path) for name, path in paths.items()}
+    if len(set(places.values())) < len(places):
+        named = ", ".join(f"{name} {path}" for name, path in paths.items())
+        raise UsageError(f"found {named}, expected different files: choose another OUTPUT")
+    for name in ("OUTPUT", "the report"):
+        if paths[name].exists() and not paths[name].is_file():
+            raise UsageError(
+                f"{name} {paths[name]} is a folder or a device, expected a file to write or replace"
+            )
+
+
+def _beside(output: Path, suffix: str) -> Path:
+    return output.with_name(output.name + suffix)
+
+
+def _locates(args: argparse.Namespace) -> bool:
+    return args.masks is not None or args.overlays is not None
+
+
+def choose_models(folders: Sequence[Path], locates: bool) -> tuple[Path, Path | None]:
+    """The folder whose logits are the answers, and the one of masks where it is another.
+
+    Args:
+        folders: as given with ``--weights``; a task without one takes the shipped model.
+        locates: whether masks or overlays are asked for.
+
+    Raises:
+        UsageError: two folders for one task; masks without a model that makes them.
+    """
+    given = _by_task(folders)
+    locators = [folder for task, folder in given.items() if task != "detector"]
+    if len(locators) > 1:
+        raise UsageError(
+            f"--weights gives two models that say which pixels, {locators[0]} and {locators[1]}: "
+            "expected one of them"
+        )
+    if locators and "detector" not in given:
+        return locators[0], None
+    detector = given.get("detector", SHIPPED["detector"])
+    if not locates:
+        return detector, None
+    locator = locators[0] if locators else SHIPPED["localizer"]
+    if not (locator / "config.json").is_file():
+        raise UsageError(
+            f"--masks and --overlays need a localizer, and {locator} holds none: "
+            "give a localizer's folder with --weights"
+        )
+    return detector, locator
+
+
+def _by_task(folders: Sequence[Path]) -> dict[Task, Path]:
+    """Each folder under the task that its config names."""
+    chosen: dict[Task, Path] = {}
+    for folder in folders:
+        task = read_config(folder).task
+        if task in chosen:
+            raise UsageError(
+                f"--weights gives two models for the task '{task}', {chosen[task]} and {folder}: "
+                "expected one for each task"
+            )
+        chosen[task] = folder
+    return chosen
+
+
+def _check_refinement(refinement: str) -> None:
+    if refinement == "crf":
+        from synthdet.inference.refine import find_densecrf
+
+        find_densecrf()  # a refusal comes now rather than after an hour
+
+
+def _report_path(args: argparse.Namespace) -> Path:
+    path: Path = args.report or _beside(args.output, ".report.json")
+    return path
+
+
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    from synthdet.io.files import write_atomically
+
+    try:
+        with write_atomically(path) as stream:
+            stream.write(json.dumps(report, indent=2).encode() + b"\n")
+    except OutputError as error:  # the answers are written, and they are what counts
+        say(f"warning: {error}")
+
+
+def _summary(output: Path, report: dict[str, Any]) -> str:
+    rows, answered = report["input"]["rows"], report["counts"].get("ok", 0)
+    ended = {
+        "complete": "",
+        "deadline": ", stopped by the budget",
+        "interrupted": ", interrupted",
+        "failed": ", broken off",
+    }
+    masks = report["masks"]
+    located = f"; {masks['counts'].get('ok', 0)} maps" if masks else ""
+    located += ended[masks["run"]["ended"]] if masks else ""
+    return (
+        f"{output}: {rows} rows, {rows - answered} of them fallbacks{ended[report['run']['ended']]}"
+        f"{located}; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
+    )

@@ -1,0 +1,58 @@
+"""How a run is done: what `main.py`'s arguments come down to."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthdet.inference.refine import Refinement
+from synthdet.inference.session import Provider
+from synthdet.io.decoding import DecodeLimits
+
+
+@dataclass(frozen=True)
+class LocateOptions:
+    """What is located, and where it is written.
+
+    Attributes:
+        masks: folder for a mask of each image; None for none.
+        overlays: folder for a picture of each map over its image; None for none.
+        views: turned views of a picture that are averaged, 1 to 5.
+        refinement: how maps are fitted to the edges of pictures.
+    """
+
+    masks: Path | None = None
+    overlays: Path | None = None
+    views: int = 1
+    refinement: Refinement = "none"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is done.
+
+    Attributes:
+        weights: folder of the model whose logits are the answers.
+        locator: folder of the model that writes masks, where the first one is a detector; None
+            where no masks are asked for.
+        locate: what is located, and where it is written.
+        provider: "auto", "cuda", "openvino" or "cpu".
+        batch_size: rows in a batch, and most views in one call of the model; None
+            lets the run find what is fastest.
+        workers: decode processes; None takes one for each CPU that may be used.
+        threads: CPU threads of the model; None takes one for each CPU that may be used.
+        budget: seconds from process start to the finished output; None for no deadline.
+        resume: continue an earlier run's journal where input, weights and options are the same.
+        limits: what decoding one file may cost.
+        progress: draw a progress bar on stderr where that is a terminal.
+    """
+
+    weights: Path
+    locator: Path | None = None
+    locate: LocateOptions = field(default_factory=LocateOptions)
+    provider: Provider = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    threads: int | None = None
+    budget: float | None = None
+    resume: bool = False
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    progress: bool = True

@@ -1,0 +1,143 @@
+"""What a pass over the rows does with their pictures; the first kind asks a detector."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from synthdet.contest.journal import Answer
+from synthdet.contest.options import Options
+from synthdet.errors import ImageError
+from synthdet.inference.detector import Detector
+from synthdet.inference.session import OnnxModel, Warn
+from synthdet.inference.weights import WeightsConfig, read_config
+from synthdet.io.images import LoadedImage
+from synthdet.preprocessing.views import Seen, Views, views_of
+
+EXTRA_VIEWS = "extra views"  # the governor's step: all but the most telling view of a picture
+
+S = TypeVar("S")  # what decode workers make of a picture
+_Judged = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
+Keeps = Callable[[str], bool]  # whether the governor still grants a step
+
+
+class Stage(ABC, Generic[S]):
+    """What one pass over the rows does, batch by batch.
+
+    Attributes:
+        name: what the progress bar calls it.
+        folder, config: of the weights.
+        prepare: run in the decode workers on each picture; it must pickle.
+        ladder: steps that may be given up for time, the first one first.
+        most_workers: decode processes that it can keep busy.
+        model: once `load` has returned.
+        rows_at_once: rows in a batch, once `load` has returned.
+    """
+
+    name: str
+    folder: Path
+    config: WeightsConfig
+    prepare: Callable[[LoadedImage], S]
+    ladder: Sequence[str] = ()
+    most_workers: int = 1024
+    model: OnnxModel
+    rows_at_once: int
+
+    @abstractmethod
+    def load(self) -> None:
+        """Open the model; WeightsError where it is unfit."""
+
+    @abstractmethod
+    def answer(self, rows: range, seen: list[S | ImageError | None], keeps: Keeps) -> list[Answer]:
+        """One batch -> an answer for each row, on the model's thread.
+
+        Args:
+            rows: of the batch.
+            seen: what became of each row's file; None where it was not read. The stage may empty
+                the list, so that no picture outlives its use.
+            keeps: what the governor grants.
+        """
+
+    @abstractmethod
+    def read_ahead(self) -> int:
+        """Batches that may be decoded while another one is computed, besides the next one."""
+
+    def reads_files(self, keeps: Keeps) -> bool:
+        """Whether pictures are needed at all for the rows to come."""
+        return True
+
+    def shaping(self) -> dict[str, Any]:
+        """Options that shape an answer, beside weights and limits, as JSON values."""
+        return {}
+
+    def takes_over(self, row: int, answer: Answer) -> bool:
+        """Whether an answer from an earlier run's journal holds."""
+        return True
+
+    def begin(self, todo: Sequence[range]) -> None:
+        """The batches that are left to compute, before the first of them."""
+
+
+class DetectorStage(Stage[Seen]):
+    """Is it synthetic? The views of some pictures -> a logit each."""
+
+    name = "logits"
+
+    def __init__(self, options: Options, warn: Warn) -> None:
+        self.folder = options.weights
+        self.config = read_config(self.folder, "detector")
+        self.prepare = partial(views_of, spec=self.config.input, familiar=self.config.familiar)
+        self.ladder = [EXTRA_VIEWS] if self.config.input.max_views > 1 else []
+        self._options, self._warn = options, warn
+
+    def load(self) -> None:
+        """Open the detector."""
+        options = self._options
+        self._detector = Detector.load(self.folder, options.provider, options.threads, self._warn)
+        self.model = self._detector.model
+        if options.batch_size is not None:
+            self.model.fix_batch_size(options.batch_size)
+        self.rows_at_once = self.model.batch_limit
+
+    def read_ahead(self) -> int:
+        """Views are small, and a batch has many."""
+        return 2
+
+    def answer(
+        self, rows: range, seen: list[Seen | ImageError | None], keeps: Keeps
+    ) -> list[Answer]:
+        """One batch of files -> answers."""
+        pictures = [item.views for item in seen if isinstance(item, Seen)]
+        if not keeps(EXTRA_VIEWS):
+            pictures = [views.first() for views in pictures]
+        logits = iter(self._logits(pictures))
+        return [
+            self._fallback(item.fault, str(item))
+            if isinstance(item, ImageError)
+            else self._judge(next(logits), item)
+            for item in seen
+            if item is not None
+        ]
+
+    def _logits(self, pictures: Sequence[Views]) -> list[_Judged | Exception]:
+        """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
+        try:
+            logits, of_views = self._detector.judge(pictures)
+            views = (tuple(map(float, own)) if len(own) > 1 else () for own in of_views)
+            return list(zip(map(float, logits), views, strict=True))
+        except Exception as error:  # whatever the runtime raises costs a row, not the run
+            if len(pictures) <= 1:
+                return [error] * len(pictures)
+            return [one for views in pictures for one in self._logits([views])]
+
+    def _judge(self, judged: _Judged | Exception, seen: Seen) -> Answer:
+        if isinstance(judged, Exception):
+            return self._fallback("model", f"the model failed on this picture ({judged})")
+        logit, views = judged
+        if not abs(logit) < float("inf"):
+            return self._fallback("model", f"the model answered {logit}")
+        return Answer(logit, "ok", "; ".join(seen.notes), views)
+
+    def _fallback(self, status: str, detail: str) -> Answer:
+        return Answer(self.config.prior_logit, status, detail)

@@ -1,0 +1,1 @@
+"""What a logit means: probability, verdict, and where neither can be believed."""

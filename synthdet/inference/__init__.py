@@ -1,0 +1,1 @@
+"""Weights folders and the models in them: pictures to logits, and pictures to maps."""

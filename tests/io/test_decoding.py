@@ -1,0 +1,404 @@
+"""The pool, with workers that hang, crash, run out of memory and are killed.
+
+The red of a 1x1 picture tells `obey` what to do in the worker, the green is what it answers.
+"""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthdet.errors import ImageError
+from synthdet.io import decoding
+from synthdet.io.decoding import DecodeLimits, DecodePool
+from synthdet.io.images import LoadedImage, load_image
+from synthdet.preprocessing.views import InputSpec, views_of
+
+ROOT = Path(__file__).parents[2]
+LIMITS = DecodeLimits(seconds=1.0, memory_bytes=256 * 2**20)
+
+
+def answer(loaded: LoadedImage) -> int:
+    return int(loaded.pixels[0, 0, 1])
+
+
+def hang(loaded: LoadedImage) -> int:
+    time.sleep(60)
+    return answer(loaded)
+
+
+def hang_in_c(loaded: LoadedImage) -> int:
+    ctypes.PyDLL(None).pause()  # holds the interpreter's lock, so no Python code can end it
+    return answer(loaded)
+
+
+def die(loaded: LoadedImage) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return answer(loaded)
+
+
+def crash(loaded: LoadedImage) -> int:
+    ctypes.string_at(0)
+    return answer(loaded)
+
+
+def leave(loaded: LoadedImage) -> int:
+    os._exit(3)
+
+
+def devour(loaded: LoadedImage) -> int:
+    return len(bytearray(2**30)) + answer(loaded)
+
+
+def stumble(loaded: LoadedImage) -> int:
+    return answer(loaded) // 0
+
+
+def answer_the_unpicklable(loaded: LoadedImage) -> Callable[[], int]:
+    return lambda: 0
+
+
+def begin_an_answer(loaded: LoadedImage) -> int:
+    """Announces 1,000 bytes on the pipe to the pool, sends one and hangs."""
+    for pipe in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own descriptor is closed by now
+            if "socket" in str(pipe.readlink()):
+                os.write(int(pipe.name), struct.pack("!i", 1000) + b"x")
+    return hang(loaded)
+
+
+ORDERS: list[Callable[[LoadedImage], object]] = [
+    answer, hang, hang_in_c, die, crash, leave, devour, stumble, answer_the_unpicklable,
+    begin_an_answer,
+]  # fmt: skip
+
+
+def obey(loaded: LoadedImage) -> object:
+    return ORDERS[loaded.pixels[0, 0, 0]](loaded)
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a picture that gives an order, and expects an answer."""
+
+    def write(order: Callable[[LoadedImage], object] = answer, green: int = 0) -> Path:
+        path = tmp_path / f"{order.__name__}{green}.png"
+        Image.new("RGB", (1, 1), (ORDERS.index(order), green, 0)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecodePool[object]]:
+    """One worker, so that a file behind a bad one waits for it."""
+    with DecodePool(1, LIMITS, obey) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_file_has_its_own_answer(workers: int, write: Write) -> None:
+    paths = [write(green=green) for green in range(50)]
+    with DecodePool(workers, LIMITS, obey) as pool:
+        futures = [pool.submit(path) for path in paths]
+        assert [future.result() for future in futures] == list(range(50))
+
+
+def test_workers_make_the_same_views_as_the_caller(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    spec = InputSpec(32, native=5, reduced=1)
+    with DecodePool(1, DecodeLimits(), partial(views_of, spec=spec)) as pool:
+        seen = pool.submit(tmp_path / "a.jpg").result()
+    expected = views_of(load_image(tmp_path / "a.jpg"), spec)
+    np.testing.assert_array_equal(seen.views.pixels, expected.views.pixels)
+    np.testing.assert_array_equal(seen.views.weights, expected.views.weights)
+
+
+@pytest.mark.parametrize(
+    ("order", "fault", "message"),
+    [
+        (hang, "timeout", "not decoded within 1 s"),
+        (hang_in_c, "timeout", "not decoded within 1 s"),
+        (die, "crashed", "the decoding process died: Killed"),
+        (crash, "crashed", "the decoding process died: Segmentation fault"),
+        (leave, "crashed", "the decoding process left with exit code 3"),
+        (devour, "memory", "more memory than is allowed"),
+        (stumble, "crashed", "ZeroDivisionError"),
+        (answer_the_unpicklable, "crashed", "pickle"),
+    ],
+)
+def test_whatever_goes_wrong_costs_one_file(
+    pool: DecodePool[object],
+    write: Write,
+    order: Callable[[LoadedImage], object],
+    fault: str,
+    message: str,
+) -> None:
+    bad = write(order)
+    before, failed, *behind = [
+        pool.submit(path) for path in (write(green=1), bad, write(green=2), write(green=3))
+    ]
+    assert before.result() == 1
+    with pytest.raises(ImageError, match=message) as caught:
+        failed.result()
+    assert caught.value.fault == fault
+    assert str(caught.value).startswith(repr(str(bad)))
+    assert [future.result() for future in behind] == [2, 3]
+
+
+def test_many_bad_files_cost_themselves_alone(write: Write) -> None:
+    orders = [answer, die, die, answer, devour, leave, hang, answer, crash, stumble, answer]
+    with DecodePool(2, LIMITS, obey) as pool:
+        futures = [pool.submit(write(order, green)) for green, order in enumerate(orders)]
+        outcomes = [future.exception() or future.result() for future in futures]
+    good = [green for green, order in enumerate(orders) if order is answer]
+    assert [outcome for outcome in outcomes if not isinstance(outcome, ImageError)] == good
+    assert [green for green in range(len(orders)) if outcomes[green] == green] == good
+
+
+def test_faults_of_loading_come_through(pool: DecodePool[object], tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    for path, fault in ((tmp_path / "none.png", "missing"), (tmp_path / "empty.png", "empty")):
+        with pytest.raises(ImageError) as caught:
+            pool.submit(path).result()
+        assert caught.value.fault == fault
+
+
+def test_a_picture_over_the_limits_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (3000, 3000)).save(tmp_path / "large.png")  # 9 MB decoded, 27 MB as RGB
+    for limits, fault in (
+        (DecodeLimits(memory_bytes=16 * 2**20), "memory"),
+        (DecodeLimits(pixels=3000 * 3000 - 1), "too_large"),
+    ):
+        with DecodePool(1, limits, answer) as pool, pytest.raises(ImageError) as caught:
+            pool.submit(tmp_path / "large.png").result()
+        assert caught.value.fault == fault
+
+
+def test_waiting_in_vain_is_not_the_clock_of_the_file(write: Write) -> None:
+    with DecodePool(1, DecodeLimits(seconds=60), obey) as pool:
+        future = pool.submit(write(hang))
+        with pytest.raises(TimeoutError):
+            future.result(timeout=0.05)
+        assert not future.done()
+
+
+def test_the_clock_runs_for_each_file_alone(write: Write) -> None:
+    with DecodePool(1, DecodeLimits(seconds=1.0), nap) as pool:
+        futures = [pool.submit(write(green=green)) for green in range(4)]  # 1.6 s together
+        assert [future.result() for future in futures] == [0, 1, 2, 3]
+
+
+def nap(loaded: LoadedImage) -> int:
+    time.sleep(0.4)
+    return answer(loaded)
+
+
+def test_a_worker_killed_while_idle_costs_nothing(write: Write) -> None:
+    with DecodePool(1, LIMITS, pid) as pool:
+        first = pool.submit(write()).result()
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: not lives(first))
+        time.sleep(0.1)  # the file below must not be in the dying worker's hands
+        assert pool.submit(write()).result() != first
+
+
+def pid(_loaded: LoadedImage) -> int:
+    return os.getpid()
+
+
+def test_what_workers_held_is_told_without_what_their_starter_holds(write: Write) -> None:
+    program = """
+import sys
+from functools import partial
+from pathlib import Path
+from synthdet.io.decoding import DecodeLimits, DecodePool
+from synthdet.preprocessing.views import InputSpec, views_of
+
+held = bytearray(b"x" * 400 * 2**20)
+with DecodePool(1, DecodeLimits(), partial(views_of, spec=InputSpec(32))) as pool:
+    pool.submit(Path(sys.argv[1])).result()
+print(pool.peak_bytes)
+"""
+    command = [sys.executable, "-c", program, write()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 10 * 2**20 < int(done.stdout) < 300 * 2**20
+
+
+def test_a_cancelled_file_is_dropped(write: Write) -> None:
+    with DecodePool(1, LIMITS, obey) as pool:
+        ran, cancelled = pool.submit(write(hang)), pool.submit(write(green=1))
+        assert cancelled.cancel()
+        assert ran.cancel()
+        assert pool.submit(write(green=2)).result() == 2
+
+
+@pytest.mark.parametrize("order", [hang, hang_in_c])
+def test_closing_does_not_wait_for_what_hangs(
+    write: Write, order: Callable[[LoadedImage], object]
+) -> None:
+    others = workers_of(os.getpid())
+    pool = DecodePool(2, DecodeLimits(seconds=60), obey)
+    for future in [pool.submit(write(green=green)) for green in range(5)]:
+        future.result()
+    pids = workers_of(os.getpid()) - others
+    assert len(pids) == 2
+    futures = [pool.submit(write(order, green)) for green in range(5)]
+    time.sleep(0.2)  # some of them hang by now
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < 2
+    assert not any(lives(pid) for pid in pids)
+    for future in [*futures, pool.submit(write())]:
+        with pytest.raises(ImageError, match="the decode pool is closed") as caught:
+            future.result(timeout=0)
+        assert caught.value.fault == "crashed"
+    pool.close()  # once more does no harm
+
+
+@pytest.mark.parametrize("executable", [shutil.which("false"), "/nowhere/python"])
+def test_workers_that_do_not_start_cost_the_files_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, write: Write, executable: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 1.0)
+    with DecodePool(2, LIMITS, obey) as pool:
+        for future in [pool.submit(write()) for _ in range(3)]:
+            with pytest.raises(ImageError, match="no decoding process starts") as caught:
+                future.result(timeout=10)
+            assert caught.value.fault == "crashed"
+
+
+def test_a_moment_without_processes_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    executable = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with DecodePool(1, LIMITS, obey) as pool:
+        future = pool.submit(write())
+        time.sleep(1.2)  # some attempts
+        assert not future.done()
+        monkeypatch.setattr(sys, "executable", executable)
+        assert future.result(timeout=20) == 0
+
+
+def test_half_an_answer_costs_its_file_alone(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
+    monkeypatch.setattr(decoding, "_MESSAGE_SECONDS", 0.5)
+    with DecodePool(1, LIMITS, obey) as pool:
+        first, second = pool.submit(write(begin_an_answer)), pool.submit(write(green=7))
+        with pytest.raises(ImageError, match=r"fell silent|died"):
+            first.result(timeout=20)
+        assert second.result(timeout=20) == 7
+
+
+def test_what_does_not_pickle_is_refused_at_once() -> None:
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        DecodePool(1, LIMITS, lambda loaded: loaded)
+
+
+def test_workers_are_confined(write: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    with DecodePool(1, DecodeLimits(memory_bytes=2**30), confinement) as pool:
+        found = pool.submit(write()).result()
+    assert found["threads"] == 1
+    assert found["SIGINT"] == signal.SIG_IGN
+    assert found["core"] == 0
+    assert 2**30 < found["address space"] < 4 * 2**30
+    assert found["heavy"] == set()
+    assert capfd.readouterr() == ("", "")
+
+
+def confinement(_loaded: LoadedImage) -> dict[str, object]:
+    os.write(1, b"noise of a C library")
+    os.write(2, b"noise of a C library")
+    return {
+        "threads": cv2.getNumThreads(),
+        "SIGINT": signal.getsignal(signal.SIGINT),
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "address space": resource.getrlimit(resource.RLIMIT_AS)[0],
+        "heavy": {"onnxruntime", "pandas", "scipy", "torch"} & sys.modules.keys(),
+    }
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from synthdet.io import decoding
+from synthdet.io.decoding import DecodeLimits, DecodePool
+from tests.io.test_decoding import answer, obey
+print("script", flush=True)
+pool = DecodePool(2, DecodeLimits(seconds=60), {prepare})
+print(pool.submit(Path(sys.argv[1])).result({wait}), flush=True)
+pool.close()
+"""
+
+
+def run_script(
+    tmp_path: Path, picture: Path, prepare: str, wait: str = ""
+) -> "subprocess.Popen[str]":
+    script = tmp_path / "script.py"  # without a guard around what it does when imported
+    script.write_text(SCRIPT.format(prepare=prepare, wait=wait))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, str(script), str(picture)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+
+
+def test_workers_do_not_run_the_callers_script(tmp_path: Path, write: Write) -> None:
+    process = run_script(tmp_path, write(green=7), "answer")
+    assert process.communicate(timeout=30) == ("script\n7\n", "")
+
+
+def test_no_orphan_outlives_a_killed_caller(tmp_path: Path, write: Write) -> None:
+    with run_script(tmp_path, write(hang_in_c), "obey") as process:
+        wait_for(lambda: len(workers_of(process.pid)) == 2)
+        time.sleep(1.0)  # one of them hangs in C by now
+        pids = workers_of(process.pid)
+        assert all(lives(pid) for pid in pids)
+        process.kill()
+    wait_for(lambda: not any(lives(pid) for pid in pids))
+
+
+def workers_of(parent: int) -> set[int]:
+    children = ""
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
+            children += " " + (task / "children").read_text()
+    return {int(child) for child in children.split()}
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; one that is dead but not yet reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
