@@ -2,8 +2,9 @@
 
     python scripts/make_examples.py
 
-Those in examples/regenerated need a generative network and come from training/data/regenerate.py.
-What each file shows, and whose photographs they are, stands in examples/README.md.
+Those in examples/regenerated need a generative network and come from
+training/data/aligned/regenerate.py. What each file shows, and whose photographs they are, stands in
+examples/README.md.
 """
 
 import argparse

@@ -29,9 +29,9 @@ PROGRAMS = ("python", "synthdet", "cat", "cp", "head", "mkdir", "(echo")  # that
 # What is made smaller: beginning of a command, option, value that it gets whatever the page says.
 SMALLER = [
     ("python scripts/benchmark.py", "--only", "entry"),
-    ("python training/data/copymove.py", "--count", "12"),
-    ("python training/data/forge.py", "--count", "12"),
-    ("python training/data/regenerate.py train-autoencoder", "--steps", "2"),
+    ("python training/data/copymove/synthesis.py", "--count", "12"),
+    ("python training/data/forgery/synthesis.py", "--count", "12"),
+    ("python training/data/aligned/regenerate.py train-autoencoder", "--steps", "2"),
     ("python training/prepare.py", "--workers", "0"),
     ("python training/train_descriptor.py", "--steps", "2"),
 ]

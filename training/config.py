@@ -12,12 +12,12 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from synthdet.errors import UsageError, WeightsError
 from synthdet.preprocessing.views import InputSpec
-from training.data.augment import AugmentConfig
-from training.data.forging.recipe import ForgeRecipe
-from training.data.localization import READERS
+from training.data.augmentation.augment import AugmentConfig
+from training.data.forgery.recipe import ForgeRecipe
+from training.data.readers.localization import READERS
+from training.losses.sets import Matching, Weights
 from training.models import MODELS, parse_options
 from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
-from training.set_losses import Matching, Weights
 
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -32,12 +32,13 @@ class SetConfig(Strict):
 
     Attributes:
         path: a manifest CSV, or the folder of a data set.
-        reader: how it is laid out, a key of `training.data.manifest.READERS`.
+        reader: how it is laid out, a key of `training.data.readers.manifest.READERS`.
         weight: share of its draws beside the other sets', within each class.
         source: name for pictures whose layout tells no source; without it, the folder's name.
         aligned: the set holds fakes that were made from real pictures of the others (see
-            `training/data/regenerate.py`). They train and never judge, are of the class "unknown
-            fake" where classes are told apart, and leave with the family they were made from.
+            `training/data/aligned/regenerate.py`). They train and never judge, are of the class
+            "unknown fake" where classes are told apart, and leave with the family they were made
+            from.
     """
 
     path: str
@@ -277,8 +278,8 @@ class PairSetConfig(Strict):
 
     Attributes:
         path: what the reader wants: a folder, or a CSV.
-        reader: how it is laid out, a key of `training.data.localization.READERS`. Samples with a
-            mask are used as they are; those without are photographs, which are forged.
+        reader: how it is laid out, a key of `training.data.readers.localization.READERS`. Samples
+            with a mask are used as they are; those without are photographs, which are forged.
         weight: share of its draws beside the other sets'.
         split: instead of what the layout says of its samples, such as ``train``.
         where: column -> value that a row must have; for the reader ``photographs`` alone.
@@ -308,7 +309,8 @@ class PairDataConfig(Strict):
         samples_per_epoch: draws in one epoch; 0 takes the number of training samples.
         crop: side in pixels of what is learned from; without it, ``views.size``. Smaller crops
             train faster, and networks of convolutions do not mind.
-        generators: networks of regenerated kinds, as NAME=WEIGHTS; see `training.data.forge`.
+        generators: networks of regenerated kinds, as NAME=WEIGHTS; see
+            `training.data.forgery.synthesis`.
     """
 
     sets: Annotated[list[PairSetConfig], Field(min_length=1)]
@@ -330,7 +332,7 @@ class LocalizerConfig(RunConfig):
 
     Attributes:
         forge: how photographs are forged, and how every sample is recompressed.
-        mask_weight: of the masks' loss beside the pictures', see `training.losses`.
+        mask_weight: of the masks' loss beside the pictures', see `training.losses.pixels`.
         whole: the deployed model sees the whole picture, squeezed into one square, instead of
             overlapping squares at native resolution.
         max_side: larger pictures are reduced to this long side before the deployed model sees
@@ -350,7 +352,7 @@ class LocalizerConfig(RunConfig):
 
     @property
     def measured(self) -> list[str]:
-        """The figures of `training.mask_evaluation.judge` that may choose."""
+        """The figures of `training.judging.mask_evaluation.judge` that may choose."""
         return [f"val/{name}" for name in ("pixel_auc", "dice", "image_auc")]
 
 
@@ -372,13 +374,13 @@ class InstanceDataConfig(Strict):
 
 
 class SetLossConfig(Strict):
-    """The loss of queries and regions, see `training.set_losses`.
+    """The loss of queries and regions, see `training.losses.sets`.
 
     Attributes:
         matching: ``hungarian``, or ``fixed`` for comparison.
         auxiliary: every layer of the decoder is judged, not the last alone.
         points: on which masks are compared.
-        classes, bce, dice, none: see `training.set_losses.Weights`.
+        classes, bce, dice, none: see `training.losses.sets.Weights`.
     """
 
     matching: Matching = "hungarian"

@@ -30,7 +30,7 @@ from synthdet.inference.weights import GRAPHS, Precision, WeightsConfig, sha256_
 from synthdet.io.images import load_image
 from synthdet.preprocessing.views import InputSpec, make_views
 from training.config import load_config
-from training.data.manifest import SUFFIXES
+from training.data.readers.manifest import SUFFIXES
 from training.model_card import model_card
 from training.network_file import Average, load_network, network_files
 from training.tasks import TASKS

@@ -6,8 +6,8 @@ Of a grid of `synthdet.inference.weights.FusionSpec`, the one is taken with the 
 training pictures, among those that call at most a stated share of authentic pictures forged and
 that are nowhere (in no source of the pictures) worse than matching alone. One that never believes
 the network is in the grid, so there always is one. The pictures should be other forgeries than
-those that the network learned from, of the same kind: `training/data/copymove.py` with another
---seed.
+those that the network learned from, of the same kind: `training/data/copymove/synthesis.py` with
+another --seed.
 """
 
 import argparse

@@ -3,9 +3,10 @@
     python training/fit_matching.py --data copymove/fit
 
 A logistic function of the evidence, one for keypoints and one for blocks, is fitted to all
-duplicates found in training pictures (`training/data/copymove.py --split train`). The threshold
-is set by other folds than a picture's own, so that at most a stated share of authentic pictures
-raises an alarm. What is written, `synthdet/copymove/matching.json`, is what matching decides by.
+duplicates found in training pictures (`training/data/copymove/synthesis.py --split train`). The
+threshold is set by other folds than a picture's own, so that at most a stated share of authentic
+pictures raises an alarm. What is written, `synthdet/copymove/matching.json`, is what matching
+decides by.
 """
 
 import argparse

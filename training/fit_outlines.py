@@ -2,8 +2,8 @@
 
     python training/fit_outlines.py --data copymove/fit
 
-In training pictures (`training/data/copymove.py --split train`) every duplicate that lies in a
-region which was copied gives pixels from its surroundings, and the region's mask says which of
+In training pictures (`training/data/copymove/synthesis.py --split train`) every duplicate that lies
+in a region which was copied gives pixels from its surroundings, and the region's mask says which of
 them were copied as well. A logistic function is fitted to them, and its threshold is the one of
 best mean Dice. What is written, `synthdet/copymove/region_growing.json`, is what
 `synthdet.copymove.region_growing` decides by. Every other duplicate is held out in a first fit, to

@@ -20,7 +20,7 @@ import pandas as pd
 
 from synthdet.errors import OutputError, SynthdetError, UsageError
 from training.data import checks
-from training.data.manifest import COLUMNS, READERS, read_set
+from training.data.readers.manifest import COLUMNS, READERS, read_set
 
 _SHOWN = 20  # lines of each list in the report
 
@@ -45,7 +45,7 @@ class Prepared:
     """What was found.
 
     Attributes:
-        manifest: rows to train with, columns of `training.data.manifest.COLUMNS`.
+        manifest: rows to train with, columns of `training.data.readers.manifest.COLUMNS`.
         unreadable: ``path,error`` of files that no decoder understands.
         copies: one set of names for each picture that is there more than once.
         leaks: names of training pictures that another split holds as well.

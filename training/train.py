@@ -35,10 +35,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from synthdet.errors import SynthdetError, UsageError
-from training import evaluation
 from training.config import PhaseConfig, RunConfig, load_config, save_config
 from training.data.loading import epoch_size
 from training.export import export_run
+from training.judging import evaluation
 from training.memory import keep_freed_memory
 from training.models import build_model
 from training.network_file import fold_folder, load_network, save_network

@@ -7,7 +7,7 @@ region reaches (`synthdet.copymove.region_growing`). What is natural repetition 
 is told by a logistic function of how well both agree in the core, and of what the region is like.
 
 Constants were set, and the function fitted, on synthesised training pictures alone
-(`training/data/copymove.py --split train`), and then frozen.
+(`training/data/copymove/synthesis.py --split train`), and then frozen.
 """
 
 import json

@@ -12,8 +12,8 @@ from synthdet.formats.probabilities import submit
 from training import actions
 from training.actions import run
 from training.config import load_config, save_config
-from training.data.listing import list_pictures
 from training.data.made_up import make_up_pairs
+from training.data.readers.listing import list_pictures
 
 
 @pytest.fixture

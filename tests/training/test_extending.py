@@ -11,8 +11,8 @@ from scripts.update_docs import read_blocks
 from synthdet.formats import submission
 from synthdet.formats.logits import write_logits
 from tests.training.models.contract import ModelContract
-from training.data import manifest
 from training.data.made_up import make_up
+from training.data.readers import manifest
 from training.models import MODELS
 from training.prepare import main as prepare
 from training.train import train

@@ -5,7 +5,7 @@ from torch import nn
 
 from training.config import PhaseConfig
 from training.data.dataset import JudgingBatch
-from training.evaluation import picture_logits
+from training.judging.evaluation import picture_logits
 from training.models import build_model, parse_options
 from training.models.backbone import depth_groups
 from training.module import cosine, freeze, parameter_groups, set_modes

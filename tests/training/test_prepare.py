@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.manifest import read_manifest
+from training.data.readers.manifest import read_manifest
 from training.prepare import guess_reader, main
 
 

@@ -16,7 +16,7 @@ from synthdet.io.images import load_image
 from synthdet.preprocessing import operations, views
 from synthdet.preprocessing.views import Image, InputSpec
 from training.config import ViewConfig
-from training.data.augment import AugmentConfig, augment
+from training.data.augmentation.augment import AugmentConfig, augment
 from training.data.sampling import Draw
 
 CONDITIONS: dict[str, Callable[[Image, np.random.Generator], Image]] = {

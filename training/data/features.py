@@ -27,7 +27,7 @@ from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.views import make_views
 from training.config import DetectorConfig
-from training.data.augment import augment
+from training.data.augmentation.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view
 from training.data.loading import worker_settings
 from training.data.sampling import Draw

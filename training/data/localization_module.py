@@ -13,8 +13,8 @@ from synthdet.errors import UsageError
 from training.config import InstancesConfig, LocalizerConfig, PairDataConfig, PairSetConfig
 from training.data.generators import load_generator
 from training.data.loading import epoch_size, worker_settings
-from training.data.localization import Found, read_pairs, read_photographs
 from training.data.localization_set import LocalizationSet
+from training.data.readers.localization import Found, read_pairs, read_photographs
 from training.data.sampling import BalancedSampler, Draw, ResumableLoader, balanced_shares
 
 CLASSES = ["real", "forged"]

@@ -16,12 +16,12 @@ from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample, load_pair
 from synthdet.preprocessing.views import Image
 from training.config import ViewConfig
-from training.data.augment import Mask, augment_pair
+from training.data.augmentation.augment import Mask, augment_pair
 from training.data.dataset import random_view
-from training.data.forging import Forged, ForgeRecipe, Scene, alter, finish, make_scene
-from training.data.forging.regions import Segments
+from training.data.forgery import Forged, ForgeRecipe, Scene, alter, finish, make_scene
+from training.data.forgery.photographs import load_photograph
+from training.data.forgery.regions import Segments
 from training.data.generators.base import Generator
-from training.data.photographs import load_photograph
 from training.data.sampling import Draw
 
 _TRIES = 20  # other files to try in place of one that cannot be read

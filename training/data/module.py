@@ -19,7 +19,7 @@ from training.data.features import (
     collate_stored,
 )
 from training.data.loading import epoch_size, worker_settings
-from training.data.manifest import fold_of, read_set
+from training.data.readers.manifest import fold_of, read_set
 from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
 
 UNKNOWN_FAKE = "unknown fake"

@@ -13,14 +13,14 @@ from synthdet.decisions import calibration
 from synthdet.errors import UsageError
 from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics import detection
-from training import evaluation
 from training.config import DetectorConfig, SetConfig
 from training.data.dataset import JudgingBatch
 from training.data.features import FeatureStore
-from training.data.listing import list_pictures
 from training.data.made_up import make_up
 from training.data.module import DetectorData, judging_loader
-from training.evaluation import picture_logits
+from training.data.readers.listing import list_pictures
+from training.judging import evaluation
+from training.judging.evaluation import picture_logits
 from training.models.detector import HeadOnly
 from training.module import TrainingModule, gather
 from training.network_file import Average, load_network

@@ -30,14 +30,14 @@ from synthdet.metrics.pixels import dice
 from synthdet.preprocessing.views import resize, resize_map
 from training.config import InstancesConfig, PairSetConfig
 from training.data.instance_set import InstanceData
-from training.data.listing import list_pictures
 from training.data.made_up import make_up_copies
-from training.evaluation import git_commit, write_json
+from training.data.readers.listing import list_pictures
+from training.judging.evaluation import git_commit, write_json
+from training.losses.sets import set_loss
 from training.models.instance_query import Answer
 from training.module import TrainingModule, gather
 from training.network_file import load_network, save_network
 from training.schema import read_yaml
-from training.set_losses import set_loss
 from training.tasks.base import Task
 
 Batch = tuple[Tensor, list[Tensor], Tensor]  # uint8 NxSxSx3, bool TxSxS each, rows int64 N

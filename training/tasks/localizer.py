@@ -13,9 +13,8 @@ from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from training.config import LocalizerConfig, PairSetConfig
 from training.data.localization_module import LocalizerData
 from training.data.made_up import make_up_pairs
-from training.evaluation import git_commit, write_json
-from training.losses import localization_loss, logit_counts
-from training.mask_evaluation import (
+from training.judging.evaluation import git_commit, write_json
+from training.judging.mask_evaluation import (
     EDGES,
     Judged,
     best_threshold,
@@ -24,7 +23,8 @@ from training.mask_evaluation import (
     judge,
     map_scores,
 )
-from training.mask_inference import infer_masks
+from training.judging.mask_inference import infer_masks
+from training.losses.pixels import localization_loss, logit_counts
 from training.models.localizer import Localized
 from training.module import TrainingModule, gather
 from training.network_file import load_network
@@ -158,7 +158,7 @@ def calibrate(judged: Judged) -> tuple[calibration.Calibration, float, float]:
 
 
 def infer_test(config: LocalizerConfig, networks: list[Path], test_dir: Path) -> Path:
-    """`training.mask_inference.infer_masks`, calibrated as the run in whose folder it lies."""
+    """`judging.mask_inference.infer_masks`, calibrated as the run in whose folder it lies."""
     described = describe(networks[0].parent, config)
     return infer_masks(config, load_network(networks[0]).network, described, test_dir)
 

@@ -11,7 +11,7 @@ from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.views import InputSpec, make_views
 from training.config import ViewConfig
-from training.data.augment import AugmentConfig
+from training.data.augmentation.augment import AugmentConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate, random_view
 from training.data.sampling import Draw
 

@@ -9,7 +9,7 @@ from training.data import features
 from training.data.features import FeatureStore, StoredJudgingSet, StoredTrainingSet
 from training.data.module import DetectorData, judging_loader
 from training.data.sampling import Draw
-from training.evaluation import predict
+from training.judging.evaluation import predict
 from training.models import build_model
 from training.models.detector import HeadOnly
 from training.train import train

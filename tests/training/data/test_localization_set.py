@@ -11,8 +11,8 @@ from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample
 from tests.conftest import picture
 from training.config import ViewConfig
-from training.data.augment import AugmentConfig
-from training.data.forging import ForgeRecipe
+from training.data.augmentation.augment import AugmentConfig
+from training.data.forgery import ForgeRecipe
 from training.data.generators.autoencoder import AutoencoderSpec, SmallAutoencoder
 from training.data.localization_set import Forger, LocalizationSet, random_pair_view
 from training.data.sampling import Draw

@@ -1,0 +1,1 @@
+"""What strangers do to pictures, for both classes alike, with masks that go along."""

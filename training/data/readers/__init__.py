@@ -1,0 +1,1 @@
+"""Data sets on disk, whatever their layout -> tables of pictures and of samples."""

@@ -1,0 +1,1 @@
+"""Trained networks on whole pictures: what came out, and how good it is."""
