@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from synthdet.preprocessing.operations import organisers, seeded
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 _QUALITY = 92  # of every JPEG made here

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig, sha256_of
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

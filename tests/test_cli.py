@@ -20,7 +20,7 @@ from synthdet.cli import build_parser, judge, table
 from synthdet.contest import entry
 from synthdet.contest.run_report import SCHEMA
 from synthdet.formats.masks import read_mask
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from tests.conftest import write_detector, write_localizer
 
 ROOT = Path(__file__).parents[1]

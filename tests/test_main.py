@@ -22,7 +22,7 @@ from PIL import Image
 
 from synthdet import __version__
 from synthdet.contest.run_report import SCHEMA
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from tests.conftest import picture, write_detector
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from synthdet.errors import UsageError, WeightsError
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from training.data.augmentation.augment import AugmentConfig
 from training.data.forgery.recipe import ForgeRecipe
 from training.data.readers.localization import READERS
@@ -90,7 +90,7 @@ class DataConfig(Strict):
 
 
 class ViewConfig(Strict):
-    """The views that the model wants, as `synthdet.preprocessing.views.InputSpec` describes them.
+    """The views that the model wants, as `InputSpec` of the run time describes them.
 
     Attributes:
         size, native, reduced, reduced_weight: see `InputSpec`; used when judging and running.

@@ -34,7 +34,9 @@ try:
     from torch.utils.data import DataLoader, Dataset
 
     from synthdet.inference.weights import WeightsConfig, read_config
-    from synthdet.preprocessing.views import Tiling, make_views, resize
+    from synthdet.preprocessing.detector_views import make_views
+    from synthdet.preprocessing.resizing import resize
+    from synthdet.preprocessing.tiles import Tiling
     from training.models import build_model, parse_options
     from training.network_file import Average
 except ImportError as missing:

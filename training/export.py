@@ -28,7 +28,7 @@ from synthdet.errors import ImageError, SynthdetError, UsageError, WeightsError
 from synthdet.inference.session import OnnxModel, add_self_test
 from synthdet.inference.weights import GRAPHS, Precision, WeightsConfig, sha256_of
 from synthdet.io.images import load_image
-from synthdet.preprocessing.views import InputSpec, make_views
+from synthdet.preprocessing.detector_views import InputSpec, make_views
 from training.config import load_config
 from training.data.readers.manifest import SUFFIXES
 from training.model_card import model_card

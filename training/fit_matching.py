@@ -29,7 +29,7 @@ from synthdet.errors import SynthdetError, UsageError
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.metrics.instances import Masks
-from synthdet.preprocessing.views import resize_map
+from synthdet.preprocessing.resizing import resize_map
 from training.logistic import fit_logistic, training_samples, write_fitted
 
 FOLDS = 5

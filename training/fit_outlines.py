@@ -31,7 +31,7 @@ from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import dice
-from synthdet.preprocessing.views import resize, resize_map
+from synthdet.preprocessing.resizing import resize, resize_map
 from training.fit_matching import was_copied
 from training.logistic import fit_logistic, training_samples, write_fitted
 

@@ -31,7 +31,7 @@ from synthdet.inference.session import add_self_test
 from synthdet.inference.weights import GRAPHS, read_config, sha256_of
 from synthdet.io.images import load_image
 from synthdet.metrics.detection import balanced_accuracy
-from synthdet.preprocessing.views import InputSpec, Views, make_views
+from synthdet.preprocessing.detector_views import InputSpec, Views, make_views
 
 MOST_LOST = 0.003  # of the balanced accuracy
 OPERATORS = ["Conv", "MatMul", "Gemm"]

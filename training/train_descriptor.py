@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from synthdet.errors import ImageError, SynthdetError, UsageError
 from synthdet.io.images import load_image
-from synthdet.preprocessing.views import Image, pad_to
+from synthdet.preprocessing.resizing import Image, pad_to
 from training.data.augmentation.augment import AugmentConfig, augment
 from training.data.readers.localization import read_photographs
 from training.memory import keep_freed_memory

@@ -20,7 +20,9 @@ from synthdet.inference.localizer import Localizer
 from synthdet.inference.session import OnnxModel
 from synthdet.inference.weights import WeightsConfig
 from synthdet.io.images import load_image
-from synthdet.preprocessing.views import Image, Tiling, make_views, reduce_to, resize
+from synthdet.preprocessing.detector_views import make_views
+from synthdet.preprocessing.resizing import Image, reduce_to, resize
+from synthdet.preprocessing.tiles import Tiling
 
 _SAMPLE_SECONDS = 4.0  # spent on one picture at a time …
 _SAMPLE = 100  # … and on no more of them

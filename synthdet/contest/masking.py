@@ -17,7 +17,7 @@ from synthdet.inference.session import Warn
 from synthdet.inference.weights import LocalizationSpec, Task, read_config
 from synthdet.io.images import LoadedImage
 from synthdet.io.manifest import Row
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 # The governor's steps, in the order in which they are given up.
 REFINEMENT = "refinement"

@@ -13,7 +13,7 @@ from synthdet.inference.detector import Detector
 from synthdet.inference.session import OnnxModel, Warn
 from synthdet.inference.weights import WeightsConfig, read_config
 from synthdet.io.images import LoadedImage
-from synthdet.preprocessing.views import Seen, Views, views_of
+from synthdet.preprocessing.detector_views import Seen, Views, views_of
 
 EXTRA_VIEWS = "extra views"  # the governor's step: all but the most telling view of a picture
 

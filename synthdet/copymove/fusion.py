@@ -18,7 +18,7 @@ from synthdet.inference.localizer import Located
 from synthdet.inference.refine import Refinement, refine
 from synthdet.inference.session import Provider, Warn, warn_on_stderr
 from synthdet.inference.weights import FusionSpec
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 
 def fuse(seen: Sequence[Region], matched: Sequence[Region], spec: FusionSpec) -> list[Region]:

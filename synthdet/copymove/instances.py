@@ -21,7 +21,8 @@ from synthdet.inference.localizer import Located
 from synthdet.inference.refine import Refinement, refine
 from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.inference.weights import LocalizationSpec
-from synthdet.preprocessing.views import Image, Map, resize, resize_map, turn, turn_back
+from synthdet.preprocessing.resizing import Image, Map, resize, resize_map
+from synthdet.preprocessing.turns import turn, turn_back
 
 CLASS, MASK = "class_logit", "mask_logit"  # the graph's outputs: float32 NxQ and NxQxhxw
 

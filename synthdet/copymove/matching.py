@@ -38,7 +38,7 @@ from synthdet.copymove.self_registration import (
 )
 from synthdet.inference.localizer import Located
 from synthdet.inference.refine import Refinement, refine
-from synthdet.preprocessing.views import Image, reduce_to, resize, resize_map
+from synthdet.preprocessing.resizing import Image, reduce_to, resize, resize_map
 
 Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]  # HxW

@@ -31,7 +31,7 @@ from synthdet.copymove.self_registration import (
     can_be_source,
     seen_through,
 )
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 _REACH = 1.5  # times the root of the core's area, how far from it pixels are asked
 _SHIFT = 12.0  # pixels, deviation of the Gaussian within which differences of colour are shared

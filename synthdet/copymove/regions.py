@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from synthdet.inference.localizer import Located
-from synthdet.preprocessing.views import resize_map
+from synthdet.preprocessing.resizing import resize_map
 
 Mask = npt.NDArray[np.bool_]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from synthdet.evaluation.mask_scoring import Answer
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 # Second differences in both directions: blind to planes, all noise and edges (Immerkær,
 # "Fast noise variance estimation", 1996).

@@ -14,7 +14,7 @@ from synthdet.formats.masks import LOC_THRESHOLD
 from synthdet.formats.overlay import viridis
 from synthdet.io.files import write_atomically
 from synthdet.metrics.pixels import Map, Mask
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 _SIDE = 144  # pixels of a thumbnail's square
 _GAP = 6

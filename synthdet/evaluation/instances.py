@@ -17,7 +17,7 @@ from synthdet.inference.localizer import Located
 from synthdet.metrics.instances import Masks, of1
 from synthdet.metrics.intervals import Indices, bootstrap_interval
 from synthdet.metrics.pixels import dice, iou
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 Finder = Callable[[Image], Located]
 

@@ -11,7 +11,7 @@ from synthdet.evaluation.pairs import Sample, load_map
 from synthdet.formats.logits import read_logits
 from synthdet.formats.masks import base_name, mask_files
 from synthdet.inference.localizer import map_score
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 
 def file_method(folder: Path, samples: Sequence[Sample], logits: Path | None = None) -> Method:

@@ -15,7 +15,7 @@ from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.formats.masks import LOC_THRESHOLD
 from synthdet.metrics.pixels import Map, Mask, dice_curve, score_map
 from synthdet.preprocessing.operations import seeded
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 THRESHOLDS = np.linspace(0, 1, 101)  # among which the best one for a whole set is sought
 

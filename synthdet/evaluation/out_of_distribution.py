@@ -11,8 +11,8 @@ from synthdet.evaluation.labelled import Sample
 from synthdet.evaluation.protocols import Protocol
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.io.images import load_image
+from synthdet.preprocessing.detector_views import InputSpec, make_views
 from synthdet.preprocessing.operations import seeded
-from synthdet.preprocessing.views import InputSpec, make_views
 
 
 def gather(

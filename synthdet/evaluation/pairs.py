@@ -13,7 +13,7 @@ from synthdet.formats.recodai import read_masks
 from synthdet.io.images import LoadedImage, load_image, raster_size, turn_upright
 from synthdet.metrics.instances import Masks
 from synthdet.metrics.pixels import Map, Mask
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 _WHITE = 0.5  # share of a mask's full scale from which a pixel counts as forged
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)  # of Pillow

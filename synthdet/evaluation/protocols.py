@@ -15,7 +15,7 @@ import numpy as np
 from synthdet.errors import UsageError
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.operations import Mask
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 Rng = np.random.Generator
 

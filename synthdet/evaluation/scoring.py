@@ -13,8 +13,8 @@ from synthdet.evaluation.protocols import Protocol
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.inference.detector import Detector
 from synthdet.io.images import load_image
+from synthdet.preprocessing.detector_views import Views, make_views
 from synthdet.preprocessing.operations import seeded
-from synthdet.preprocessing.views import Views, make_views
 
 _BATCH = 32  # variants that enter the model together
 

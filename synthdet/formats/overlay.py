@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from synthdet.io.files import write_atomically
-from synthdet.preprocessing.views import Image, Map, reduce_to, resize_map
+from synthdet.preprocessing.resizing import Image, Map, reduce_to, resize_map
 
 _MOST_SIDE = 1600  # pixels of the picture in it
 _LEAST_HEIGHT = 128  # so that the bar can be read beside the flattest picture

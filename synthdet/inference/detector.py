@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from synthdet.errors import WeightsError
 from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
-from synthdet.preprocessing.views import Image, Views, make_views
+from synthdet.preprocessing.detector_views import Views, make_views
+from synthdet.preprocessing.resizing import Image
 
 Logits = npt.NDArray[np.float32]
 OUTPUT = "logit"  # the graph's output: float32 N, one raw logit a view

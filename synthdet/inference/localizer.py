@@ -16,16 +16,9 @@ from synthdet.formats.masks import Labels
 from synthdet.inference.refine import Refinement, refine
 from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
-from synthdet.preprocessing.views import (
-    Image,
-    Map,
-    Tiling,
-    reduce_to,
-    resize,
-    resize_map,
-    turn,
-    turn_back,
-)
+from synthdet.preprocessing.resizing import Image, Map, reduce_to, resize, resize_map
+from synthdet.preprocessing.tiles import Tiling
+from synthdet.preprocessing.turns import turn, turn_back
 
 MASK, HEAD = "mask_logit", "logit"  # the graph's outputs: float32 NxSxS, and N where it has a head
 _SCORED_SIDE = 512  # pixels of the map from which a picture's score is taken

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from synthdet.errors import UsageError
-from synthdet.preprocessing.views import Image, Map, reduce_to_pixels, resize_map
+from synthdet.preprocessing.resizing import Image, Map, reduce_to_pixels, resize_map
 
 Refinement = Literal["none", "guided", "crf"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from synthdet.decisions.out_of_distribution import Familiar
 from synthdet.errors import WeightsError
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 
 FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
 Task = Literal["detector", "localizer", "instances"]

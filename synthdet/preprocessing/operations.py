@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 Operation = Callable[[Image, np.random.Generator], Image]
 Mask = npt.NDArray[np.bool_]  # HxW, true where the picture was forged

@@ -15,7 +15,7 @@ from synthdet.formats.masks import read_mask
 from synthdet.host_resources import available_cpus
 from synthdet.io.decoding import DecodeLimits, WorkerPool
 from synthdet.io.images import load_image, turn_upright
-from synthdet.preprocessing.views import Image, resize, resize_map
+from synthdet.preprocessing.resizing import Image, resize, resize_map
 from synthdet.report.read import Item
 
 PAGE_BYTES = 56_000_000  # of all thumbnails together, base64, which leaves room for the rest

@@ -20,7 +20,7 @@ from synthdet.errors import ImageError
 from synthdet.inference.detector import Detector
 from synthdet.inference.weights import read_config
 from synthdet.io.manifest import Manifest, Row
-from synthdet.preprocessing.views import InputSpec, Seen, Views
+from synthdet.preprocessing.detector_views import InputSpec, Seen, Views
 from tests.conftest import ModelStandIn, write_detector
 
 PRIOR = 0.25  # of the tiny detector

@@ -9,7 +9,7 @@ from synthdet.decisions.out_of_distribution import STATISTICS, Familiar, fit, st
 from synthdet.errors import WeightsError
 from synthdet.inference.weights import read_config
 from synthdet.io.images import LoadedImage
-from synthdet.preprocessing.views import views_of
+from synthdet.preprocessing.detector_views import views_of
 from tests.conftest import picture
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from synthdet.errors import UsageError
 from synthdet.inference.weights import WeightsConfig
 from synthdet.io.images import LoadedImage
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, views_of
 
 CONFIG = WeightsConfig(
     name="tiny",

@@ -7,7 +7,7 @@ from synthdet.evaluation.labelled import LabelledSet, Sample
 from synthdet.evaluation.recalibration import compare, recalibrate
 from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics.detection import balanced_accuracy, best_balanced_accuracy_threshold
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 
 OLD = WeightsConfig(
     name="m",

@@ -5,7 +5,7 @@ import pytest
 
 from synthdet.errors import WeightsError
 from synthdet.inference.detector import Detector
-from synthdet.preprocessing.views import InputSpec, Views, make_views
+from synthdet.preprocessing.detector_views import InputSpec, Views, make_views
 from tests.conftest import picture, write_detector
 
 

@@ -105,7 +105,7 @@ def test_a_graph_without_an_output_is_refused(tmp_path: Path, outputs: tuple[str
 
 
 def test_a_graph_for_another_size_and_a_detector_are_refused(tmp_path: Path) -> None:
-    from synthdet.preprocessing.views import InputSpec
+    from synthdet.preprocessing.detector_views import InputSpec
 
     with pytest.raises(WeightsError, match="does not take uint8 1x48x48x3"):
         Localizer.load(write_localizer(tmp_path / "a", input=InputSpec(48)), "cpu")

@@ -7,7 +7,7 @@ import pytest
 from synthdet.decisions.out_of_distribution import STATISTICS, fit
 from synthdet.errors import WeightsError
 from synthdet.inference.weights import WeightsConfig, read_config, verify_files
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 
 
 def change(folder: Path, **fields: object) -> None:

@@ -26,7 +26,7 @@ from synthdet.errors import ImageError
 from synthdet.io import decoding
 from synthdet.io.decoding import DecodeLimits, DecodePool
 from synthdet.io.images import LoadedImage, load_image
-from synthdet.preprocessing.views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, views_of
 
 ROOT = Path(__file__).parents[2]
 LIMITS = DecodeLimits(seconds=1.0, memory_bytes=256 * 2**20)
@@ -231,7 +231,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from synthdet.io.decoding import DecodeLimits, DecodePool
-from synthdet.preprocessing.views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, views_of
 
 held = bytearray(b"x" * 400 * 2**20)
 with DecodePool(1, DecodeLimits(), partial(views_of, spec=InputSpec(32))) as pool:

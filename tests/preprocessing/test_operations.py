@@ -16,7 +16,7 @@ from synthdet.preprocessing.operations import (
     seeded,
     webp,
 )
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image:

@@ -6,21 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthdet.errors import WeightsError
-from synthdet.preprocessing.views import (
-    MAX_TURNS,
-    InputSpec,
-    Tiling,
-    make_views,
-    native_crops,
-    pad_to,
-    reduce_to,
-    reduce_to_pixels,
-    reduced_view,
-    resize,
-    resize_map,
-    turn,
-    turn_back,
-)
+from synthdet.preprocessing.detector_views import InputSpec, make_views, native_crops, reduced_view
+from synthdet.preprocessing.resizing import pad_to, reduce_to, reduce_to_pixels, resize, resize_map
+from synthdet.preprocessing.tiles import Tiling
+from synthdet.preprocessing.turns import MAX_TURNS, turn, turn_back
 
 
 def coordinates(height: int, width: int) -> np.ndarray:

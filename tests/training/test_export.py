@@ -15,7 +15,7 @@ from synthdet.inference.self_test import SelfTest
 from synthdet.inference.session import OnnxModel
 from synthdet.inference.weights import WeightsConfig, read_config, verify_files
 from synthdet.io.images import load_image
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from training import export
 from training.export import export_network, export_run, main, sample_views
 from training.network_file import Average

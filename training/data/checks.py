@@ -23,7 +23,7 @@ from tqdm import tqdm
 from synthdet.decisions.calibration import calibration_half
 from synthdet.errors import ImageError
 from synthdet.io.images import load_image
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 SAME_PICTURE = 3  # bits of 64 in which the perceptual hashes of two copies may differ
 SHORTCUT = 0.65  # balanced accuracy from which one feature alone is worth a warning

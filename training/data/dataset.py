@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from synthdet.errors import ImageError
 from synthdet.io.images import load_image
-from synthdet.preprocessing import operations, views
-from synthdet.preprocessing.views import Image, InputSpec
+from synthdet.preprocessing import detector_views, operations, resizing
+from synthdet.preprocessing.detector_views import InputSpec
+from synthdet.preprocessing.resizing import Image
 from training.config import ViewConfig
 from training.data.augmentation.augment import AugmentConfig, augment
 from training.data.sampling import Draw
@@ -25,7 +26,7 @@ CONDITIONS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
 }
 """Under what pictures are judged: as they are stored, or after the organisers' operations."""
 
-_GRID = 8  # pixels: training crops keep the phase of JPEG blocks, as the crops of views.py do
+_GRID = 8  # pixels: training crops keep the phase of JPEG blocks, as detectors' crops do
 _TRIES = 20  # other pictures of the class to try in place of one that cannot be read
 
 
@@ -65,13 +66,13 @@ class TrainingSet(Dataset):
 def random_view(image: Image, view: ViewConfig, rng: np.random.Generator) -> Image:
     """uint8 HxWx3 -> uint8 SxSx3: a native crop anywhere, or now and then the reduced whole."""
     if rng.random() < view.train_reduced:
-        return views.reduced_view(image, view.size)
-    image = views.pad_to(image, view.size)
+        return detector_views.reduced_view(image, view.size)
+    image = resizing.pad_to(image, view.size)
     y, x = (
         int(rng.integers(0, side - view.size, endpoint=True)) // _GRID * _GRID
         for side in image.shape[:2]
     )
-    return views.crop(image, y, x, view.size)
+    return resizing.crop(image, y, x, view.size)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class JudgingSet(Dataset):
     def __len__(self) -> int:
         return len(self.paths) * len(self.conditions)
 
-    def __getitem__(self, item: int) -> tuple[int, views.Views | None]:
+    def __getitem__(self, item: int) -> tuple[int, detector_views.Views | None]:
         condition, row = divmod(item, len(self.paths))
         path = Path(self.paths[row])
         try:
@@ -118,10 +119,10 @@ class JudgingSet(Dataset):
             return item, None
         change = CONDITIONS[self.conditions[condition]]
         image = change(image, operations.seeded(path.name))
-        return item, views.make_views(image, self.spec)
+        return item, detector_views.make_views(image, self.spec)
 
 
-def collate(items: list[tuple[int, views.Views | None]]) -> JudgingBatch | None:
+def collate(items: list[tuple[int, detector_views.Views | None]]) -> JudgingBatch | None:
     """Items of a `JudgingSet` -> one batch; None where none of them could be read."""
     read = [(item, made) for item, made in items if made is not None]
     if not read:

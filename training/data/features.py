@@ -25,7 +25,7 @@ from synthdet.errors import ImageError
 from synthdet.io.files import write_atomically
 from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.views import make_views
+from synthdet.preprocessing.detector_views import make_views
 from training.config import DetectorConfig
 from training.data.augmentation.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view

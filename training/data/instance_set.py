@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample, load_instances
 from synthdet.metrics.instances import Masks
-from synthdet.preprocessing.views import Image, resize
+from synthdet.preprocessing.resizing import Image, resize
 from training.config import InstancesConfig
 from training.data.loading import worker_settings
 from training.data.localization_module import read_samples, samples_digest, training_sampler

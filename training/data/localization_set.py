@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from synthdet.errors import ImageError, UsageError
 from synthdet.evaluation.pairs import Sample, load_pair
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 from training.config import ViewConfig
-from training.data.augmentation.augment import Mask, augment_pair
+from training.data.augmentation.augment import augment_pair
 from training.data.dataset import random_view
 from training.data.forgery import Forged, ForgeRecipe, Scene, alter, finish, make_scene
 from training.data.forgery.photographs import load_photograph

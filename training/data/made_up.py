@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image as Pillow
 
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 _PAIR_COLUMNS = ["image", "mask", "source", "manipulation", "split", "group"]
 _SPLITS = {"train": 8, "val": 16}  # pictures of each class

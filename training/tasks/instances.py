@@ -27,7 +27,7 @@ from synthdet.io.table import write_table
 from synthdet.metrics.detection import auc
 from synthdet.metrics.instances import Masks, of1
 from synthdet.metrics.pixels import dice
-from synthdet.preprocessing.views import resize, resize_map
+from synthdet.preprocessing.resizing import resize, resize_map
 from training.config import InstancesConfig, PairSetConfig
 from training.data.instance_set import InstanceData
 from training.data.made_up import make_up_copies

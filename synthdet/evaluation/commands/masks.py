@@ -25,7 +25,7 @@ from synthdet.evaluation.robustness import format_panel, grid_panels, grid_proto
 from synthdet.inference.localizer import Localizer
 from synthdet.inference.refine import Refinement
 from synthdet.inference.weights import sha256_of
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 PROTOCOLS = ["native", "jpeg=80", "scale=0.75"]
 METRICS = {"dice": ("dice_pos", 0.0), "iou": ("iou_pos", 0.0), "pixel-auc": ("pixel_auc", 0.5)}

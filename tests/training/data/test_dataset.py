@@ -9,7 +9,7 @@ from PIL import Image
 from synthdet.errors import ImageError
 from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.views import InputSpec, make_views
+from synthdet.preprocessing.detector_views import InputSpec, make_views
 from training.config import ViewConfig
 from training.data.augmentation.augment import AugmentConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate, random_view

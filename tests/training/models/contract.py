@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from training.export import TOLERANCE, export_network
 from training.models import MODELS, build_model, parse_options
 from training.network_file import Average

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from synthdet.errors import UsageError
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
-from synthdet.preprocessing.views import InputSpec
+from synthdet.preprocessing.detector_views import InputSpec
 from tests.training.models.contract import MADE, ModelContract, pictures
 from training.export import TOLERANCE, export_network
 from training.models import build_model, parse_options

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from synthdet.metrics.instances import Masks
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.views import Image
-from training.data.augmentation.augment import Mask
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 from training.data.copymove.figures import Box, Figure, Panel
 from training.data.forgery.blending import BLENDS
 from training.data.forgery.kinds import makes_a_difference

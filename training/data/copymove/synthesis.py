@@ -40,7 +40,7 @@ from tqdm import tqdm
 from synthdet.errors import ImageError, SynthdetError, UsageError
 from synthdet.evaluation.pairs import Sample, load_pair
 from synthdet.metrics.instances import Masks
-from synthdet.preprocessing.views import Image, resize
+from synthdet.preprocessing.resizing import Image, resize
 from training.data.augmentation.augment import AugmentConfig, augment
 from training.data.copymove.figures import draw_figure
 from training.data.copymove.instances import (

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from synthdet.errors import UsageError
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 from training.data.augmentation.augment import augment_pair
 from training.data.forgery.kinds import (
     AUTHENTIC,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from synthdet.preprocessing.views import Image
-from training.data.augmentation.augment import Mask
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 from training.data.forgery.blending import BLENDS, feather
 from training.data.forgery.regions import Segments, draw_region
 from training.data.forgery.transfer import draw_turn, match_colours, move

@@ -7,7 +7,7 @@ from PIL import Image as Pillow
 
 from synthdet.errors import ImageError
 from synthdet.evaluation.pairs import DECODER_ERRORS, Sample, load_pair
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 from training.data.forgery.regions import Segments
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.preprocessing.views import Image
-from training.data.augmentation.augment import Mask
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 
 Segments = npt.NDArray[np.integer]  # HxW, one number an object, 0 for none
 

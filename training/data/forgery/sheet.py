@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.preprocessing.views import Image
-from training.data.augmentation.augment import Mask
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 from training.data.forgery.kinds import Forged
 
 _CELL = 256  # pixels, longer side of a picture

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.views import Image
-from training.data.augmentation.augment import Mask
+from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.resizing import Image
 from training.data.forgery.regions import Segments
 
 _KERNELS = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdet.preprocessing import operations
-from training.data.augmentation.augment import OPERATIONS, SMALLEST, AugmentConfig, augment, chain
+from training.data.augmentation.augment import AugmentConfig, augment, chain
+from training.data.augmentation.operations import OPERATIONS, SMALLEST
 from training.schema import validate
 
 

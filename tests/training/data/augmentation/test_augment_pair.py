@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.augmentation.augment import (
-    MOVING,
-    OPERATIONS,
-    AugmentConfig,
-    augment,
-    augment_pair,
-)
+from training.data.augmentation.augment import AugmentConfig, augment, augment_pair
+from training.data.augmentation.operations import MOVING, OPERATIONS
 from training.schema import validate
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 
 Floats = npt.NDArray[np.float32]
 Colour = tuple[int, int, int]

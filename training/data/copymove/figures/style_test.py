@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 from training.data.copymove.figures.base import (
     BLACK,
     Box,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from synthdet.preprocessing.views import Image
+from synthdet.preprocessing.resizing import Image
 from training.data.copymove.figures.base import (
     BLACK,
     Box,
