@@ -18,12 +18,8 @@ from typing import Any
 from synthdet import __version__
 from synthdet.contest import arguments
 from synthdet.errors import OutputError, UsageError
+from synthdet.io.manifest import SUFFIXES
 
-# What a folder is searched for; a file that is named is tried whatever it is called.
-SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png",
-    ".ppm", ".tif", ".tiff", ".webp",
-}  # fmt: skip
 _UNANSWERED = 1  # exit code
 
 

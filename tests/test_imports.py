@@ -1,6 +1,8 @@
 """The arrows of the design: what runs never needs what trains."""
 
 import ast
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,18 @@ TRAINING_ONLY = {
 # Only these files of training/ may reach the runtime: they compare an exported graph with its
 # network. Everything else shares pixels, metrics, formats and errors.
 MAY_RUN_SESSIONS = {"training/export.py", "training/quantise.py"}
+
+# The layers of synthdet/, the lowest first: a module imports its own layer and those below, be it
+# inside a function or for types alone.
+LAYERS = (
+    "errors", "host_resources", "process_setup", "io", "metrics", "decisions", "preprocessing",
+    "provenance", "formats", "inference", "copymove", "contest", "dataset", "benchmark",
+    "evaluation", "report", "cli", "__main__",
+)  # fmt: skip
+# Modules that stand as high as another layer than their package's. Nothing in between may use them.
+HIGHER = {
+    "synthdet.decisions.verdicts": "inference",  # what a verdict promises stands in the weights
+}
 
 
 def files(*folders: str) -> list[Path]:
@@ -29,6 +43,60 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, f"{path} has a relative import"
             found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in files("synthdet")[1:]}
+
+
+def layer(module: str) -> int:
+    """The height of a module; -1 for the package itself, which all may import."""
+    if module == "synthdet":
+        return -1
+    return LAYERS.index(HIGHER.get(module, module.split(".")[1]))
+
+
+@cache
+def needs(module: str) -> frozenset[str]:
+    """The modules of synthdet/ that one imports, and the packages that they lie in."""
+    named = {name for name in imports(MODULES[module]) if name in MODULES}
+    inside = {
+        ".".join(name.split(".")[:n]) for name in named for n in range(1, name.count(".") + 1)
+    }
+    return frozenset((named | inside) - {module})
+
+
+def reached(module: str) -> dict[str, str]:
+    """Whatever is imported in the end -> the module that imports it."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        by = waiting.pop()
+        fresh = needs(by) - found.keys() - {module}
+        found |= dict.fromkeys(fresh, by)
+        waiting += fresh
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_downward(module: str) -> None:
+    upward = {found: by for found, by in reached(module).items() if layer(found) > layer(module)}
+    assert not upward, "module above -> where it is imported"
+
+
+def test_exceptions_are_needed() -> None:
+    for module in HIGHER:
+        own = LAYERS.index(module.split(".")[1])
+        assert any(layer(found) > own for found in needs(module))
+
+
+def test_folders_can_be_taken_in_at_a_glance() -> None:
+    folders = Counter(path.parent for path in files("synthdet", "training")[1:])
+    known = {ROOT / "synthdet" / "evaluation": 20, ROOT / "training": 21}
+    assert {folder for folder, count in folders.items() if count > known.get(folder, 13)} == set()
 
 
 def test_there_is_something_to_check() -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from synthdet.cli import SUFFIXES
 from synthdet.dataset.places import Place
 from synthdet.errors import InputError
 from synthdet.formats.masks import mask_files
-from synthdet.io.manifest import COLUMN, Row, read_manifest
+from synthdet.io.manifest import COLUMN, SUFFIXES, Row, read_manifest
 
 _TABLES = (".parquet", ".pq")
 # Names are bytes, as file names are: those of a local disk need not be UTF-8.

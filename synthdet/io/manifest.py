@@ -22,6 +22,11 @@ from synthdet.errors import InputError
 from synthdet.io.table import Record, decode, parse, read_bytes
 
 COLUMN = "filename"
+# What a folder is searched for; a file that is named is tried whatever it is called.
+SUFFIXES = {
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png",
+    ".ppm", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 _DELIMITERS = ",;\t"
 _EXTENSION = re.compile(r"\.\w{1,5}\s*$")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")  # in no text, in most binary headers
