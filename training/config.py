@@ -94,13 +94,16 @@ class ViewConfig(Strict):
 
     Attributes:
         size, native, reduced, reduced_weight: see `InputSpec`; used when judging and running.
-        train_reduced: share of the training samples that show the reduced view.
+        enlarge: see `InputSpec`; used when training too.
+        train_reduced: share of the training samples that show the reduced view, of pictures that
+            have one.
     """
 
     size: int = 200
     native: int = 1
     reduced: int = 0
     reduced_weight: float = 0.5
+    enlarge: bool = False
     train_reduced: Share = 0.0
 
     @model_validator(mode="after")
@@ -113,7 +116,7 @@ class ViewConfig(Strict):
 
     def spec(self) -> InputSpec:
         """The `InputSpec` that the exported model carries."""
-        return InputSpec(self.size, self.native, self.reduced, self.reduced_weight)
+        return InputSpec(self.size, self.native, self.reduced, self.reduced_weight, self.enlarge)
 
 
 class PhaseConfig(Strict):
@@ -164,6 +167,8 @@ class MachineConfig(Strict):
         accumulate: batches whose gradients make one step.
         workers: decoding processes of each device.
         accelerator, devices, nodes, precision: as Lightning's Trainer names them.
+        feature_precision: what features to be stored are computed in, see ``data.stored_views``;
+            bf16 is faster on CPUs and GPUs with units for it.
         checkpoint_every: steps between two checkpoints to resume from.
     """
 

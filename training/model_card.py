@@ -109,9 +109,10 @@ def model_card(config: WeightsConfig) -> str:
 def _detector_answers(config: WeightsConfig) -> str:
     spec = config.input
     reduced = f" and one reduced view (weight {spec.reduced_weight})" if spec.reduced else ""
+    small = " Smaller pictures are enlarged." if spec.enlarge else ""
     return (
         f"One picture is {spec.native} crop(s) of {spec.size} px at\n"
-        f"native resolution{reduced}. {_logit(config)}"
+        f"native resolution{reduced}.{small} {_logit(config)}"
     )
 
 

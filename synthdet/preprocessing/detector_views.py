@@ -14,7 +14,7 @@ import numpy.typing as npt
 from synthdet.decisions.input_warnings import doubts
 from synthdet.decisions.out_of_distribution import Familiar
 from synthdet.errors import WeightsError
-from synthdet.preprocessing.resizing import Image, crop, on_grid, pad_to, resize
+from synthdet.preprocessing.resizing import Image, crop, fill_out, on_grid, resize
 
 if TYPE_CHECKING:
     from synthdet.io.images import LoadedImage
@@ -39,6 +39,8 @@ class InputSpec:
         reduced: most views of the whole picture, its short side resized to ``size``: 0 or 1.
         reduced_weight: share of the reduced view in the picture's logit, 0 to 1; the native
             crops share the rest equally.
+        enlarge: pictures whose short side is under ``size`` are enlarged until it is not, instead
+            of being continued by their mirror image.
 
     Raises:
         WeightsError: a value outside these ranges.
@@ -48,6 +50,7 @@ class InputSpec:
     native: int = 1
     reduced: int = 0
     reduced_weight: float = 0.5
+    enlarge: bool = False
 
     def __post_init__(self) -> None:
         rules = {
@@ -55,6 +58,7 @@ class InputSpec:
             "native": 1 <= self.native <= MAX_NATIVE,
             "reduced": self.reduced in (0, 1),
             "reduced_weight": 0.0 <= self.reduced_weight <= 1.0,
+            "enlarge": isinstance(self.enlarge, bool),
         }
         for name, holds in rules.items():
             if not holds:
@@ -74,6 +78,7 @@ _RANGES = {
     "native": f"1 to {MAX_NATIVE} crops",
     "reduced": "0 or 1",
     "reduced_weight": "0 to 1",
+    "enlarge": "true or false",
 }
 
 
@@ -110,9 +115,8 @@ def views_of(loaded: "LoadedImage", spec: InputSpec, familiar: Familiar | None =
 
 def make_views(image: Image, spec: InputSpec) -> Views:
     """uint8 HxWx3 RGB of any size from 1x1 -> the views that ``spec`` asks for."""
-    natives = native_crops(image, spec.size, spec.native)
-    wants_reduced = spec.reduced and min(image.shape[:2]) >= _REDUCE_FROM * spec.size
-    if not wants_reduced:
+    natives = native_crops(image, spec.size, spec.native, spec.enlarge)
+    if not (spec.reduced and has_reduced_view(image, spec.size)):
         return Views(np.stack(natives), np.full(len(natives), 1 / len(natives), np.float32))
     native_share = (1.0 - spec.reduced_weight) / len(natives)
     shares = [native_share] * len(natives) + [spec.reduced_weight]
@@ -120,14 +124,22 @@ def make_views(image: Image, spec: InputSpec) -> Views:
     return Views(pixels, np.array(shares, np.float32))
 
 
-def native_crops(image: Image, size: int, most: int) -> list[Image]:
-    """uint8 HxWx3 -> 1 to ``most`` different uint8 SxSx3 crops, spread out, never resampled."""
-    image = pad_to(image, size)
+def native_crops(image: Image, size: int, most: int, enlarge: bool = False) -> list[Image]:
+    """uint8 HxWx3 -> 1 to ``most`` different uint8 SxSx3 crops, spread out.
+
+    They are never resampled, but for those of pictures that `fill_out` enlarges.
+    """
+    image = fill_out(image, size, enlarge)
     free_y, free_x = image.shape[0] - size, image.shape[1] - size
     corners = {  # a dict keeps the order and drops positions that coincide
         (on_grid(y * free_y), on_grid(x * free_x)): None for y, x in _POSITIONS
     }
     return [crop(image, y, x, size) for y, x in list(corners)[:most]]
+
+
+def has_reduced_view(image: Image, size: int) -> bool:
+    """Whether a picture is so much larger than a view that a reduced one shows something else."""
+    return min(image.shape[:2]) >= _REDUCE_FROM * size
 
 
 def reduced_view(image: Image, size: int) -> Image:

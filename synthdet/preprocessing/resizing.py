@@ -13,6 +13,20 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]  # HxWx3 RGB, 0 to 255
 Map = npt.NDArray[np.float32]  # HxW, one number a pixel
 JPEG_BLOCK = 8  # crops start on multiples of this, so that JPEG blocks keep their phase
+_MOST_ASPECT = 16  # of what is enlarged: a line of pixels must not become a picture of gigabytes
+
+
+def fill_out(image: Image, size: int, enlarge: bool) -> Image:
+    """uint8 HxWx3 -> the same where both sides have ``size`` pixels, else made so large.
+
+    Args:
+        image: of any size from 1x1.
+        size: of a view.
+        enlarge: bicubic, until the short side is ``size``; otherwise what is missing is filled with
+            the mirror image. Of strips longer than 16 times their short side, the middle is
+            enlarged.
+    """
+    return _enlarge_to(image, size) if enlarge else pad_to(image, size)
 
 
 def pad_to(image: Image, size: int) -> Image:
@@ -71,3 +85,13 @@ def resize_map(values: Map, height: int, width: int) -> Map:
 def on_grid(offset: float) -> int:
     """Where the JPEG block begins that holds this row or column."""
     return int(offset) // JPEG_BLOCK * JPEG_BLOCK
+
+
+def _enlarge_to(image: Image, size: int) -> Image:
+    short = min(image.shape[:2])
+    if short >= size:
+        return image
+    sides = [min(side, _MOST_ASPECT * short) for side in image.shape[:2]]
+    top, left = ((whole - side) // 2 for whole, side in zip(image.shape[:2], sides, strict=True))
+    middle = image[top : top + sides[0], left : left + sides[1]]
+    return resize(middle, *(max(size, round(side * size / short)) for side in sides))

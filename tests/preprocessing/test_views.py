@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from synthdet.errors import WeightsError
 from synthdet.preprocessing.detector_views import InputSpec, make_views, native_crops, reduced_view
-from synthdet.preprocessing.resizing import pad_to, reduce_to, reduce_to_pixels, resize, resize_map
+from synthdet.preprocessing.resizing import (
+    fill_out,
+    pad_to,
+    reduce_to,
+    reduce_to_pixels,
+    resize,
+    resize_map,
+)
 from synthdet.preprocessing.tiles import Tiling
 from synthdet.preprocessing.turns import MAX_TURNS, turn, turn_back
 
@@ -43,6 +50,30 @@ def test_a_small_picture_is_mirrored_to_the_right_and_below() -> None:
     padded = pad_to(image, 5)
     assert padded[..., 0].tolist()[:5] == [[0] * 5, [1] * 5, [1] * 5, [0] * 5, [0] * 5]
     assert padded[0, :, 1].tolist() == [0, 1, 2, 2, 1]
+
+
+def test_a_small_picture_is_enlarged_where_the_model_wants_it() -> None:
+    image = coordinates(20, 30)
+    enlarged = fill_out(image, 64, enlarge=True)
+    assert enlarged.shape == (64, 96, 3)
+    assert np.array_equal(enlarged, resize(image, 64, 96))
+    views = make_views(image, InputSpec(64, native=3, reduced=1, enlarge=True))
+    assert np.array_equal(views.pixels[1], enlarged[:, :64])
+    assert views.weights == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize("enlarge", [False, True])
+def test_a_picture_that_is_large_enough_stays_native(enlarge: bool) -> None:
+    image = coordinates(64, 100)
+    assert fill_out(image, 64, enlarge) is image
+
+
+def test_of_a_small_strip_the_middle_is_enlarged() -> None:
+    strip = np.zeros((3, 20_000, 3), np.uint8)
+    strip[:, 10_000 - 24 : 10_000 + 24] = 200
+    enlarged = fill_out(strip, 32, enlarge=True)
+    assert enlarged.shape == (32, 512, 3)
+    assert (enlarged == 200).all()
 
 
 def test_a_large_picture_gets_a_reduced_view_with_its_share() -> None:
@@ -81,17 +112,19 @@ def test_resize_keeps_a_flat_picture_flat(height: int, width: int) -> None:
     width=st.integers(1, 150),
     native=st.integers(1, 9),
     reduced=st.integers(0, 1),
+    enlarge=st.booleans(),
 )
 def test_every_size_gives_views_whose_shares_sum_to_one(
-    height: int, width: int, native: int, reduced: int
+    height: int, width: int, native: int, reduced: int, enlarge: bool
 ) -> None:
-    spec = InputSpec(32, native, reduced, 0.25)
+    spec = InputSpec(32, native, reduced, 0.25, enlarge)
     views = make_views(coordinates(height, width), spec)
     assert views.pixels.shape[1:] == (32, 32, 3)
     assert views.pixels.dtype == np.uint8
     assert 1 <= len(views.pixels) == len(views.weights) <= spec.max_views
     assert views.weights.sum() == pytest.approx(1)
-    assert len({crop.tobytes() for crop in views.pixels}) == len(views.pixels)
+    if not enlarge:  # a line of equal pixels gives equal crops once it is enlarged
+        assert len({crop.tobytes() for crop in views.pixels}) == len(views.pixels)
 
 
 def test_a_strip_of_20000_by_3_gives_views() -> None:
@@ -100,7 +133,14 @@ def test_a_strip_of_20000_by_3_gives_views() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("size", 4), ("native", 0), ("native", 10), ("reduced", 2), ("reduced_weight", 1.5)],
+    [
+        ("size", 4),
+        ("native", 0),
+        ("native", 10),
+        ("reduced", 2),
+        ("reduced_weight", 1.5),
+        ("enlarge", 1),
+    ],
 )
 def test_a_spec_that_makes_no_sense_names_the_field_and_the_range(field: str, value: float) -> None:
     with pytest.raises(WeightsError, match=rf"input {field} is {value}, expected"):

@@ -65,9 +65,9 @@ class TrainingSet(Dataset):
 
 def random_view(image: Image, view: ViewConfig, rng: np.random.Generator) -> Image:
     """uint8 HxWx3 -> uint8 SxSx3: a native crop anywhere, or now and then the reduced whole."""
-    if rng.random() < view.train_reduced:
+    if rng.random() < view.train_reduced and detector_views.has_reduced_view(image, view.size):
         return detector_views.reduced_view(image, view.size)
-    image = resizing.pad_to(image, view.size)
+    image = resizing.fill_out(image, view.size, view.enlarge)
     y, x = (
         int(rng.integers(0, side - view.size, endpoint=True)) // _GRID * _GRID
         for side in image.shape[:2]

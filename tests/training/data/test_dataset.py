@@ -10,6 +10,7 @@ from synthdet.errors import ImageError
 from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.detector_views import InputSpec, make_views
+from synthdet.preprocessing.resizing import resize
 from training.config import ViewConfig
 from training.data.augmentation.augment import AugmentConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate, random_view
@@ -94,6 +95,25 @@ def test_the_reduced_view_is_shown_as_often_as_asked():
         np.ptp(random_view(image, view, np.random.default_rng(seed))) < 100 for seed in range(500)
     ]
     assert 0.22 < np.mean(grey) < 0.38
+
+
+def test_a_reduced_view_is_shown_of_pictures_that_have_one_when_judged():
+    image = np.indices((49, 60)).transpose(1, 2, 0)[..., [0, 1, 1]].astype(np.uint8)
+    view = ViewConfig(size=40, reduced=1, train_reduced=1.0)
+    seen = random_view(image, view, np.random.default_rng(0))
+    y, x = seen[0, 0, :2]
+    assert np.array_equal(seen, image[y : y + 40, x : x + 40])
+    assert len(make_views(image, view.spec()).pixels) == 1
+
+
+def test_a_small_picture_is_enlarged_for_training_as_for_judging():
+    image = np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8)
+    view = ViewConfig(size=48, enlarge=True)
+    enlarged = resize(image, 48, 72)
+    seen = [random_view(image, view, np.random.default_rng(seed)) for seed in range(20)]
+    for one in seen:
+        assert any(np.array_equal(one, enlarged[:, x : x + 48]) for x in (0, 8, 16, 24))
+    assert np.array_equal(make_views(image, view.spec()).pixels[0], enlarged[:, 8:56])
 
 
 def test_judging_sees_what_the_entry_sees(pictures):
