@@ -32,6 +32,7 @@ from synthdet.preprocessing.detector_views import InputSpec, make_views
 from training.config import load_config
 from training.data.readers.manifest import SUFFIXES
 from training.model_card import model_card
+from training.models.low_rank import merged
 from training.network_file import Average, load_network, network_files
 from training.tasks import TASKS
 
@@ -112,9 +113,9 @@ def export_network(
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    graphs: dict[Precision, Average] = {"fp32": network}
+    graphs: dict[Precision, Average] = {"fp32": merged(network)}
     if fp16:
-        graphs["fp16"] = copy.deepcopy(network).half()
+        graphs["fp16"] = copy.deepcopy(graphs["fp32"]).half()
     files = [
         file
         for precision, one in graphs.items()

@@ -20,11 +20,13 @@ from training.models.attention_unet import AttentionUNet
 from training.models.combined import Combined
 from training.models.detector import PooledFeatures, TimmDetector
 from training.models.instance_query import InstanceQuery
+from training.models.intermediate_features import IntermediateFeatures
 from training.schema import Strict, suggest
 
 MODELS: dict[str, Any] = {
     "timm_detector": TimmDetector,
     "pooled_features": PooledFeatures,
+    "intermediate_features": IntermediateFeatures,
     "instance_query": InstanceQuery,
     "combined": Combined,
     "attention_unet": AttentionUNet,

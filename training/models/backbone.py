@@ -7,7 +7,7 @@ import timm
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from timm.layers import Conv2dSame
+from timm.layers import Conv2dSame, PatchEmbed
 from timm.models import load_state_dict
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
@@ -124,9 +124,10 @@ def takes_any_size(network: nn.Module) -> bool:
     """Whether the exported graph may leave height and width open.
 
     TensorFlow's "same" padding depends on the size of every map on the way; as symbols, these
-    grow until the exporter hangs. Such a network is exported for one size.
+    grow until the exporter hangs. A vision transformer knows the places of its patches for one
+    size. Such networks are exported for one size.
     """
-    return not any(isinstance(module, Conv2dSame) for module in network.modules())
+    return not any(isinstance(module, Conv2dSame | PatchEmbed) for module in network.modules())
 
 
 def depth_groups(network: nn.Module) -> list[list[nn.Parameter]]:

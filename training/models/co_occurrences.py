@@ -77,6 +77,9 @@ class CoOccurrences(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB, at least 10x10 -> float32 NxC, each of ``RESIDUALS`` in turn."""
+        if torch.is_autocast_enabled(images.device.type):  # bf16 has no room for counts
+            with torch.autocast(images.device.type, enabled=False):
+                return self(images)
         pixels = images.float()
         return torch.cat([self._histogram(pixels, residual) for residual in RESIDUALS], dim=1)
 

@@ -106,15 +106,62 @@ class HeadOnly(nn.Module):
         return self.network.depth_groups()
 
 
-class PooledFeatures(Detector):
+class StandardisedFeatures(Detector):
+    """Features of a backbone, standardised, under a head; a subclass says which features and head.
+
+    The batch norms of the backbone keep their statistics in any case, for they may have been folded
+    into its convolutions.
+
+    Args:
+        options: of the backbone.
+        frozen: the backbone stays as it came.
+    """
+
+    standardise: nn.BatchNorm1d
+    head: nn.Module
+
+    def __init__(self, options: BackboneOptions, frozen: bool) -> None:
+        super().__init__()
+        self.backbone, self.normalise = build_backbone(options)
+        self.frozen = frozen
+        kept = self.backbone.parameters() if frozen else norm_parameters(self.backbone)
+        for parameter in kept:
+            parameter.requires_grad_(False)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """What `features` gives -> class scores NxK; outliers count no more than `_LIMIT`."""
+        scores: Tensor = self.head(self.standardise(features).clamp(-_LIMIT, _LIMIT))
+        return scores
+
+    def half(self) -> Self:
+        """The backbone in float16; counts and small variances would vanish there, and stay."""
+        self.backbone.half()
+        self.normalise.half()
+        return self
+
+    def depth_groups(self) -> list[list[nn.Parameter]]:
+        """The head alone where the backbone never moves; else stem, stages, head, less norms."""
+        head = list(self.head.parameters())
+        if self.frozen:
+            return [head]
+        norms = {id(parameter) for parameter in norm_parameters(self.backbone)}
+        groups = depth_groups(self.backbone)
+        return [*([one for one in group if id(one) not in norms] for group in groups), head]
+
+    def _standardiser(self, width: int) -> nn.BatchNorm1d:
+        # Without a momentum the statistics are plain averages over all training batches, which
+        # suits features that do not move. Without affine parameters the layer only standardises.
+        return nn.BatchNorm1d(width, affine=False, momentum=None if self.frozen else _MOMENTUM)
+
+
+class PooledFeatures(StandardisedFeatures):
     """Mean and deviation of the stages of a backbone, standardised, under a small head.
 
     With a frozen backbone and all its stages, this is what pretrained features know of content and
     style: the floor that a trained detector has to beat, and quick to train on a CPU. The last
     stages know what is *shown*, and a detector that learns "portraits are real" fails on the next
     generator of portraits; with ``stages`` they are left out, and ``co_occurrences`` adds what is
-    between neighbouring pixels. The batch norms of the backbone keep their statistics in any case,
-    for they may have been folded into its convolutions.
+    between neighbouring pixels.
     """
 
     class Options(BackboneOptions):
@@ -137,20 +184,12 @@ class PooledFeatures(Detector):
         frozen: bool = True
 
     def __init__(self, options: Options, classes: list[str]) -> None:
-        super().__init__()
-        self.backbone, self.normalise = build_backbone(options)
-        self.frozen = options.frozen
+        super().__init__(options, options.frozen)
         self.stages = options.stages
         self.co_occurrences = CoOccurrences() if options.co_occurrences else None
-        kept = self.backbone.parameters() if self.frozen else norm_parameters(self.backbone)
-        for parameter in kept:
-            parameter.requires_grad_(False)
         width = self._width()
-        # Without a momentum the statistics are plain averages over all training batches, which
-        # suits features that do not move. Without affine parameters the layer only standardises.
-        momentum = None if self.frozen else _MOMENTUM
-        self.standardise = nn.BatchNorm1d(width, affine=False, momentum=momentum)
-        self.head = _head(width, options, len(classes))
+        self.standardise = self._standardiser(width)
+        self.head = small_head(width, len(classes), options.hidden, options.dropout)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 NxHxWx3 RGB -> mean and log deviation of each channel, then co-occurrences."""
@@ -160,31 +199,11 @@ class PooledFeatures(Detector):
                 parts.append(self.co_occurrences(images))
             return torch.cat(parts, dim=1)
 
-    def scores(self, features: Tensor) -> Tensor:
-        """What `features` gives -> class scores NxK; outliers count no more than `_LIMIT`."""
-        scores: Tensor = self.head(self.standardise(features).clamp(-_LIMIT, _LIMIT))
-        return scores
-
-    def half(self) -> Self:
-        """The backbone in float16; counts and small variances would vanish there, and stay."""
-        self.backbone.half()
-        self.normalise.half()
-        return self
-
     def train(self, mode: bool = True) -> Self:
         """The head alone: the backbone's own statistics are as frozen as its weights."""
         super().train(mode)
         self.backbone.eval()
         return self
-
-    def depth_groups(self) -> list[list[nn.Parameter]]:
-        """The head alone where the backbone never moves; else stem, stages, head, less norms."""
-        head = list(self.head.parameters())
-        if self.frozen:
-            return [head]
-        norms = {id(parameter) for parameter in norm_parameters(self.backbone)}
-        groups = depth_groups(self.backbone)
-        return [*([one for one in group if id(one) not in norms] for group in groups), head]
 
     def _feature_maps(self, images: Tensor) -> list[Tensor]:
         pixels = self.normalise(images)
@@ -212,9 +231,9 @@ def pool(feature_map: Tensor) -> Tensor:
     return torch.cat([flat.mean(dim=2), 0.5 * (variance + _LEAST_VARIANCE).log()], dim=1)
 
 
-def _head(width: int, options: "PooledFeatures.Options", classes: int) -> nn.Module:
-    dropout = nn.Dropout(options.dropout)
-    if options.hidden == 0:
-        return nn.Sequential(dropout, nn.Linear(width, classes))
-    hidden = nn.Linear(width, options.hidden)
-    return nn.Sequential(dropout, hidden, nn.GELU(), nn.Linear(options.hidden, classes))
+def small_head(width: int, classes: int, hidden: int, dropout: float) -> nn.Module:
+    """Float Nxwidth -> class scores Nxclasses, through a hidden layer where ``hidden`` is not 0."""
+    if hidden == 0:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
+    layers = nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, classes)
+    return nn.Sequential(nn.Dropout(dropout), *layers)
