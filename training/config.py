@@ -179,6 +179,7 @@ class MachineConfig(Strict):
     devices: int | str = "auto"
     nodes: Positive = 1
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    feature_precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: Positive = 200
 
 
@@ -232,6 +233,11 @@ class RunConfig(Strict):
     @model_validator(mode="after")
     def _fits_its_task(self) -> "RunConfig":
         task = MODELS[self.model.name].task
+        if self.views.enlarge and self.task != "detector":
+            raise ValueError(
+                f"views.enlarge is for detectors, and the task {self.task!r}: what sticks out of a "
+                "small picture is always filled with its mirror image there"
+            )
         if task != self.task:
             raise ValueError(f"model {self.model.name!r} is a {task}, and the task {self.task!r}")
         if self.optimiser.monitor not in self.measured:

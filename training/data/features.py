@@ -1,19 +1,25 @@
 """Features of a frozen network, computed once for all views that training and judging ask for.
 
 A frozen backbone gives the same answer for the same view, so a head can be trained on stored
-features in seconds where views take an hour. Each picture has one file, with
+features in seconds where views take an hour. Each image has
 
-- ``drawn``: float32 DxC, of its augmented views to learn from;
-- ``<condition>``: float32 VxC, of the views it is judged by, and ``<condition>_shares``: float32 V.
+- ``drawn``: float16 DxC, of its augmented views to learn from;
+- ``<condition>``: float16 VxC, of the views it is judged by, and ``<condition>_shares``: float32 V.
 
 The folder is named by all that shapes a feature, so runs that differ in nothing else, such as those
-of leave-one-family-out, share it; and a run that was stopped goes on with the files there are.
+of leave-one-family-out, share it; and a run that was stopped goes on with what there is.
 """
 
 import hashlib
 import json
+import shutil
+import sys
+import time
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,19 +27,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from synthdet.errors import ImageError
-from synthdet.io.files import write_atomically
+from synthdet.errors import ImageError, UsageError
 from synthdet.io.images import load_image
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.detector_views import make_views
 from training.config import DetectorConfig
 from training.data.augmentation.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view
+from training.data.feature_files import Arrays, FeatureFiles
 from training.data.loading import worker_settings
 from training.data.sampling import Draw
 
-_OF_THE_HEAD = {"hidden", "dropout", "pretrained"}  # settings; of no effect here
-_READ_AHEAD = 8  # pictures in one batch of a worker's answers
+_OF_THE_HEAD = {"project", "hidden", "dropout", "pretrained"}  # settings; of no effect here
+_READ_AHEAD = 8  # images in one batch of a worker's answers
+_AT_ONCE = 64  # views that go through the network together
+_TIMED = 4  # views by which the time of all is estimated
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 class FeatureStore:
@@ -48,61 +57,142 @@ class FeatureStore:
         self.network = network.eval().to(memory_format=torch.channels_last)
         self.config = config
         self.folder = Path(config.output) / "features" / _key(network, config)
+        self.files = FeatureFiles(self.folder)
+        self.clipped = 0
+        if self.files.damaged:
+            warnings.warn(
+                f"{len(self.files.damaged)} file(s) of features in {self.folder} were damaged "
+                f"({self.files.damaged[0]}): what they held is computed again",
+                stacklevel=2,
+            )
 
-    def fill(self, paths: list[str]) -> None:
-        """Compute what is missing for the pictures; those that cannot be read are left out."""
-        missing = [path for path in paths if not self.file(path).exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def fill(self, paths: Sequence[str]) -> None:
+        """Compute what is missing for the images; those that cannot be read are left out.
+
+        Raises:
+            UsageError: no image can be read, the disk has no room, or a feature is not a number.
+        """
+        missing = [path for path in paths if path not in self.files]
+        if not missing:
+            return
+        device = _device(self.config)
+        self.network.to(device)
+        try:
+            self._announce(len(missing), device)
+            faults = self._compute_all(missing, device)
+        finally:
+            self.files.flush()
+            self.network.to("cpu")
+        self._tell(faults, len(paths))
+
+    def read(self, path: str) -> Arrays | None:
+        """All that is stored of an image; None where it could not be read."""
+        return self.files.get(path)
+
+    def _announce(self, images: int, device: torch.device) -> None:
+        """Say how much is to be done, and refuse what the disk has no room for."""
+        spec, data = self.config.views.spec(), self.config.data
+        views = data.stored_views + spec.max_views * len(data.conditions)
+        example = torch.zeros(_TIMED, spec.size, spec.size, 3, dtype=torch.uint8)
+        numbers = self._features(example, device).shape[1]  # once to warm up
+        start = time.perf_counter()
+        self._features(example, device)
+        seconds = images * views * (time.perf_counter() - start) / _TIMED
+        size = images * views * numbers * np.float16().nbytes
+        free = shutil.disk_usage(self.folder).free
+        told = f"{images:,} images × at most {views} views of {numbers:,} numbers: {_bytes(size)}"
+        if size > free:
+            raise UsageError(
+                f"features: {told} in {self.folder}, where {_bytes(free)} are free: make room, set "
+                "output=FOLDER, or lower data.stored_views"
+            )
+        print(f"features: {told} in {self.folder}, in {_duration(seconds)}", file=sys.stderr)
+
+    def _compute_all(self, paths: list[str], device: torch.device) -> list[ImageError]:
+        """Store the features of all that can be read; what is wrong with the others."""
         loader = DataLoader(
-            _Pictures(missing, self.config),
+            _Images(paths, self.config),
             batch_size=_READ_AHEAD,
             collate_fn=list,
             **worker_settings(self.config.machine.workers),
         )
-        bar = tqdm(total=len(missing), desc="features", unit="img", disable=None)
-        with bar:
-            for pictures in loader:
-                for path, views in pictures:
-                    self._store(path, views)
-                bar.update(len(pictures))
+        faults: list[ImageError] = []
+        with tqdm(total=len(paths), desc="features", unit="img", disable=None) as bar:
+            for images in loader:
+                faults += [one.error for one in images if one.error is not None]
+                self._compute([one for one in images if one.error is None], device)
+                bar.update(len(images))
+        return faults
 
-    def file(self, path: str) -> Path:
-        """Where a picture's features lie."""
-        return self.folder / f"{hashlib.sha256(path.encode()).hexdigest()}.npz"
-
-    def read(self, path: str) -> dict[str, np.ndarray] | None:
-        """All that is stored of a picture; None where it could not be read."""
-        file = self.file(path)
-        if not file.exists():
-            return None
-        with np.load(file) as arrays:
-            return dict(arrays)
-
-    @torch.no_grad()
-    def _store(self, path: str, views: dict[str, np.ndarray]) -> None:
-        pixels = {name: array for name, array in views.items() if array.ndim == 4}
+    def _compute(self, images: list["_ViewsOfImage"], device: torch.device) -> None:
+        pixels = [array for one in images for array in one.views.values()]
         if not pixels:
             return
-        stacked = torch.from_numpy(np.concatenate(list(pixels.values())))
-        features = self.network.features(stacked).float().numpy()
-        ends = np.cumsum([len(array) for array in pixels.values()])[:-1]
-        arrays = views | dict(zip(pixels, np.split(features, ends), strict=True))
-        with write_atomically(self.file(path), sync=False) as stream:
-            np.savez(stream, **arrays)
+        parts = torch.from_numpy(np.concatenate(pixels)).split(_AT_ONCE)
+        rows = iter(torch.cat([self._features(part, device) for part in parts]).numpy())
+        for one in images:
+            arrays: Arrays = dict(one.shares)
+            for name, views in one.views.items():
+                features = np.stack([next(rows) for _ in views])
+                arrays[name] = self._to_half(features, one.path)
+            self.files.add(one.path, arrays)
+
+    @torch.no_grad()
+    def _features(self, pixels: Tensor, device: torch.device) -> Tensor:
+        """uint8 NxSxSx3 -> float32 NxC on the CPU."""
+        lowered = self.config.machine.feature_precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=lowered):
+            features: Tensor = self.network.features(pixels.to(device))
+        return features.float().cpu()
+
+    def _to_half(self, features: np.ndarray, path: str) -> np.ndarray:
+        """float32 VxC -> float16, with what lies beyond its range at its ends."""
+        if np.isnan(features).any():
+            raise UsageError(
+                f"features of {path} are no numbers: check model.pretrained, or set "
+                "machine.feature_precision=fp32"
+            )
+        self.clipped += int((np.abs(features) > _LARGEST).sum())
+        return features.clip(-_LARGEST, _LARGEST).astype(np.float16)
+
+    def _tell(self, faults: list[ImageError], images: int) -> None:
+        """Warn of what is missing and of what was changed, with counts."""
+        if faults:
+            kinds = Counter(error.fault for error in faults).most_common()
+            counts = ", ".join(f"{count} {fault}" for fault, count in kinds)
+            told = f"{len(faults)} of {images} images cannot be read ({counts}; {faults[0]})"
+            if len(faults) == images:
+                raise UsageError(f"features: {told}: check data.sets")
+            warnings.warn(f"{told}: left out", stacklevel=3)
+        if self.clipped:
+            warnings.warn(
+                f"{self.clipped} features lie beyond ±{_LARGEST:g} and are stored as that",
+                stacklevel=3,
+            )
+            self.clipped = 0
 
 
 class StoredTrainingSet(Dataset):
-    """A `Draw` -> the features of one of the picture's stored views, float32 C, and its class.
+    """A `Draw` -> the features of one of the image's stored views, float32 C, and its class.
 
-    Pictures that could not be read are replaced as `TrainingSet` replaces them: by one of their
+    Images that could not be read are replaced as `TrainingSet` replaces them: by one of their
     class.
+
+    Raises:
+        UsageError: no image of a class could be read.
     """
 
     def __init__(self, store: FeatureStore, paths: list[str], targets: np.ndarray) -> None:
         stored = [store.read(path) for path in paths]
         self.readable = np.array([one is not None for one in stored])
-        self.features = [None if one is None else torch.from_numpy(one["drawn"]) for one in stored]
+        self.features = [None if one is None else one["drawn"] for one in stored]
         self.targets = targets
+        empty = sorted(set(targets.tolist()) - set(targets[self.readable].tolist()))
+        if empty:
+            raise UsageError(
+                f"features: no training image of class number {empty[0]} could be read, of "
+                f"{int((targets == empty[0]).sum())}: check data.sets"
+            )
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
         rng = np.random.default_rng(draw.number)
@@ -110,7 +200,8 @@ class StoredTrainingSet(Dataset):
         if not self.readable[row]:
             row = int(rng.choice(np.flatnonzero((self.targets == target) & self.readable)))
         views = self.features[row]
-        return views[rng.integers(len(views))], target
+        view = views[rng.integers(len(views))].astype(np.float32)
+        return torch.from_numpy(view), target
 
 
 class StoredJudgingSet(Dataset):
@@ -126,7 +217,9 @@ class StoredJudgingSet(Dataset):
     def __getitem__(self, item: int) -> tuple[int, np.ndarray, np.ndarray] | None:
         condition, row = divmod(item, len(self.stored))
         stored, name = self.stored[row], self.conditions[condition]
-        return None if stored is None else (item, stored[name], stored[f"{name}_shares"])
+        if stored is None:
+            return None
+        return item, stored[name].astype(np.float32), stored[f"{name}_shares"]
 
 
 def collate_stored(
@@ -143,8 +236,24 @@ def collate_stored(
     )
 
 
-class _Pictures(Dataset):
-    """A picture -> its path, and the views of each array of its file; none if it is unreadable."""
+class _ViewsOfImage(NamedTuple):
+    """What a worker makes of one image.
+
+    Attributes:
+        path: of its file.
+        views: name of the array -> uint8 VxSxSx3.
+        shares: name of the array -> float32 V.
+        error: why there are no views.
+    """
+
+    path: str
+    views: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+    error: ImageError | None = None
+
+
+class _Images(Dataset):
+    """A number -> all views of that image."""
 
     def __init__(self, paths: list[str], config: DetectorConfig) -> None:
         self.paths = paths
@@ -153,24 +262,39 @@ class _Pictures(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, item: int) -> tuple[str, dict[str, np.ndarray]]:
+    def __getitem__(self, item: int) -> _ViewsOfImage:
         path, config = self.paths[item], self.config
         try:
             image = load_image(Path(path)).pixels
         except ImageError as error:
-            warnings.warn(f"{error}: left out", stacklevel=2)
-            return path, {}
+            return _ViewsOfImage(path, {}, {}, error)
         name = Path(path).name
         draws = []
         for repeat in range(config.data.stored_views):
             rng = operations.seeded(name, config.seed, repeat)
             draws.append(random_view(augment(image, config.augment, rng), config.views, rng))
-        views = {"drawn": np.stack(draws)}
+        views, shares = {"drawn": np.stack(draws)}, {}
         for condition in config.data.conditions:
             changed = CONDITIONS[condition](image, operations.seeded(name))
             made = make_views(changed, config.views.spec())
-            views |= {condition: made.pixels, f"{condition}_shares": made.weights}
-        return path, views
+            views[condition], shares[f"{condition}_shares"] = made.pixels, made.weights
+        return _ViewsOfImage(path, views, shares)
+
+
+def _device(config: DetectorConfig) -> torch.device:
+    """Where the network computes: a GPU where there is one and the run may use it."""
+    return torch.device(
+        "cuda" if config.machine.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"about {minutes // 60} h {minutes % 60:02d} min" if minutes else "under a minute"
 
 
 def _key(network: nn.Module, config: DetectorConfig) -> str:
@@ -182,6 +306,7 @@ def _key(network: nn.Module, config: DetectorConfig) -> str:
         "augment": config.augment.model_dump(),
         "stored_views": config.data.stored_views,
         "conditions": config.data.conditions,
+        "precision": config.machine.feature_precision,
         "model": config.model.model_dump(mode="json", exclude=_OF_THE_HEAD),
     }
     digest.update(json.dumps(shaping, sort_keys=True).encode())

@@ -1,3 +1,6 @@
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +8,7 @@ import pytest
 import torch
 
 from synthdet.errors import UsageError
-from training.data import features
+from training.data import feature_files, features
 from training.data.features import FeatureStore, StoredJudgingSet, StoredTrainingSet
 from training.data.module import DetectorData, judging_loader
 from training.data.sampling import Draw
@@ -39,7 +42,7 @@ def test_the_head_sees_what_the_whole_network_would(store):
     )
     head = predict(HeadOnly(store.network), stored, len(paths) * len(conditions))
     assert np.isfinite(whole).all()
-    assert head == pytest.approx(whole, abs=1e-4)
+    assert head == pytest.approx(whole, abs=5e-3)  # features are stored in half precision
 
 
 def test_a_draw_picks_one_of_the_stored_views(store):
@@ -53,18 +56,119 @@ def test_a_draw_picks_one_of_the_stored_views(store):
     assert torch.equal(stored[Draw(0, 7)][0], stored[Draw(0, 7)][0])
 
 
-def test_what_is_stored_is_not_computed_again(store, monkeypatch):
-    path = DetectorData(store.config).tables.paths[0]
-    store.file(path).unlink()
+def test_a_stopped_run_goes_on_with_what_there_is(store, monkeypatch):
+    paths = DetectorData(store.config).tables.paths
+    monkeypatch.setattr(feature_files, "PART", 5)
+    again = FeatureStore(store.network, store.config.model_copy(update={"seed": 1}))
+    with watched(most=16) as asked, pytest.raises(KeyboardInterrupt):
+        again.fill(paths)
+    assert asked == paths[:24]  # three batches of eight, of which the last was not kept
+    resumed = FeatureStore(again.network, again.config)
+    with watched() as asked:
+        resumed.fill(paths)
+        assert asked == paths[16:]
+        FeatureStore(again.network, again.config).fill(paths)
+        assert asked == paths[16:]
+    assert all(resumed.read(path) is not None for path in paths)
+
+
+@contextmanager
+def watched(most: int | None = None) -> Iterator[list[str]]:
+    """The images that are computed meanwhile; after ``most`` of them, the run is killed."""
     asked: list[str] = []
-    compute = features.FeatureStore._store
-    monkeypatch.setattr(
-        features.FeatureStore,
-        "_store",
-        lambda self, one, views: (asked.append(one), compute(self, one, views)),
-    )
-    store.fill(DetectorData(store.config).tables.paths)
-    assert asked == [path]
+    compute = FeatureStore._compute
+
+    def watch(self, images, device):
+        asked.extend(one.path for one in images)
+        if most is not None and len(asked) > most:
+            raise KeyboardInterrupt
+        compute(self, images, device)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureStore, "_compute", watch)
+        yield asked
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "lost", "index"])
+def test_damaged_files_are_computed_again(store, damage):
+    paths = DetectorData(store.config).tables.paths
+    before = {path: store.read(path)["native"].copy() for path in paths}
+    rows = sorted(store.folder.glob("*.npy"))[0]
+    content = bytearray(rows.read_bytes())
+    if damage == "truncated":
+        rows.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        content[-7] ^= 1
+        rows.write_bytes(content)
+    elif damage == "lost":
+        rows.unlink()
+    else:
+        rows.with_suffix(".json").write_text("{")
+    with pytest.warns(UserWarning, match=r"1 file\(s\) of features in .* were damaged"):
+        again = FeatureStore(store.network, store.config)
+    with watched() as asked:
+        again.fill(paths)
+    assert 0 < len(asked) < len(paths)
+    assert all(np.array_equal(again.read(path)["native"], before[path]) for path in paths)
+
+
+def test_features_are_kept_in_half_precision_and_clipped_with_a_count(store):
+    path = DetectorData(store.config).tables.paths[0]
+    assert store.read(path)["drawn"].dtype == np.float16
+    found = store._to_half(np.array([[1.0, 7e4, -np.inf, 65504.0]], np.float32), path)
+    assert found.tolist() == [[1.0, 65504.0, -65504.0, 65504.0]]
+    with pytest.warns(UserWarning, match=r"2 features lie beyond ±65504"):
+        store._tell([], 1)
+    with pytest.raises(UsageError, match=r"no numbers: check model\.pretrained"):
+        store._to_half(np.array([[np.nan]], np.float32), path)
+
+
+def test_features_can_be_computed_in_bf16(tiny, store):
+    config = tiny(*FROZEN, "machine.feature_precision=bf16")
+    lowered = FeatureStore(store.network, config)
+    assert lowered.folder != store.folder
+    path = DetectorData(config).tables.paths[0]
+    lowered.fill([path])
+    found, exact = (one.read(path)["native"].astype(float) for one in (lowered, store))
+    assert not np.array_equal(found, exact)
+    assert np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_what_is_to_be_done_is_told_before(tiny, store, capsys):
+    config = tiny(*FROZEN, "seed=1", "views.native=2")
+    FeatureStore(store.network, config).fill(DetectorData(config).tables.paths)
+    said = capsys.readouterr().err
+    width = store.network.standardise.num_features
+    # 48 images; 3 drawn views, and 2 under each of 2 conditions
+    megabytes = 48 * 7 * width * 2 / 1e6
+    assert f"48 images × at most 7 views of {width:,} numbers: {megabytes:.1f} MB in " in said
+    assert "in under a minute" in said
+
+
+def test_a_disk_without_room_is_told_before(tiny, store, monkeypatch):
+    config = tiny(*FROZEN, "seed=1")
+    full = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    with pytest.raises(UsageError, match=r"where 0\.0 MB are free: make room"):
+        FeatureStore(store.network, config).fill(DetectorData(config).tables.paths)
+
+
+def test_images_that_cannot_be_read_are_counted_by_their_fault(store, tmp_path: Path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    broken = [str(tmp_path / name) for name in ("empty.png", "broken.png", "a.png", "b.png")]
+    known = DetectorData(store.config).tables.paths
+    said = r"4 of 52 images cannot be read \(2 missing, 1 empty, 1 undecodable; .*\): left out"
+    with pytest.warns(UserWarning, match=said):
+        store.fill([*known, *broken])
+    with pytest.raises(UsageError, match=r"4 of 4 images cannot be read .*: check data\.sets"):
+        store.fill(broken)
+
+
+def test_a_class_without_features_stops_the_run(store, tmp_path: Path):
+    real = DetectorData(store.config).tables.train.query("label == 0")["path"].iloc[0]
+    with pytest.raises(UsageError, match="no training image of class number 1 could be read, of 2"):
+        StoredTrainingSet(store, [real, "gone.png", "too.png"], np.array([0, 1, 1]))
 
 
 def test_an_unreadable_picture_is_replaced_by_one_of_its_class(store, tmp_path: Path):
@@ -72,13 +176,14 @@ def test_an_unreadable_picture_is_replaced_by_one_of_its_class(store, tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
     with pytest.warns(UserWarning, match="left out"):
-        store.fill([str(broken)])
+        store.fill([str(broken), train["path"].iloc[0]])
     assert store.read(str(broken)) is None
     real, fake = (train.loc[train["label"] == label, "path"].iloc[0] for label in (0, 1))
     stored = StoredTrainingSet(store, [str(broken), real, fake], np.array([1, 0, 1]))
     view, target = stored[Draw(0, 3)]
     assert target == 1
-    assert any(torch.equal(view, torch.from_numpy(one)) for one in store.read(fake)["drawn"])
+    assert view.dtype == torch.float32
+    assert any(np.array_equal(view.numpy(), one) for one in store.read(fake)["drawn"])
     judged = StoredJudgingSet(store, [str(broken), real], ["native"])
     assert judged[0] is None
     assert judged[1][0] == 1
@@ -88,6 +193,7 @@ def test_an_unreadable_picture_is_replaced_by_one_of_its_class(store, tmp_path: 
     ("settings", "same"),
     [
         (["phases.0.lr=0.5", "model.hidden=4", "data.holdout_families=[camera]"], True),
+        (["views.enlarge=true"], False),
         (["seed=1"], False),
         (["views.size=40"], False),
         (["augment.chain=0.1"], False),
@@ -113,7 +219,7 @@ def test_a_run_on_stored_features_trains_the_head_and_is_a_whole_network(tiny):
     train(config)
     assert (config.folder / "metrics.json").exists()
     assert (config.folder / "tiny_detector_model.pth").exists()
-    assert list((config.folder.parent / "features").glob("*/*.npz"))
+    assert list((config.folder.parent / "features").glob("*/*.npy"))
 
 
 def test_features_that_move_cannot_be_stored(tiny):
