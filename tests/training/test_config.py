@@ -6,7 +6,7 @@ from synthdet.errors import UsageError
 from training.config import load_config, save_config
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
-DETECTORS = [path for path in RECIPES if "timm" in path.read_text() or "pooled" in path.read_text()]
+DETECTORS = [path for path in RECIPES if "\ntask:" not in path.read_text()]
 
 
 @pytest.mark.parametrize("recipe", DETECTORS, ids=lambda path: path.stem)
@@ -45,6 +45,7 @@ def test_the_command_line_wins_over_recipe_and_smoke():
         ("data.sets=[]", "at least 1 item"),
         ("machine.batch_size=0", "greater than or equal to 1"),
         ("views.size=4", "input size is 4"),
+        ("views.enlarge=1", "valid boolean"),
         ("seed=yes", "valid integer"),
         ("optimiser.monitor=val_native/acu", "did you mean 'val_native/auc'"),
         (

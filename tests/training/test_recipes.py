@@ -19,6 +19,7 @@ from synthdet.metrics.pixels import pixel_auc
 from training.config import load_config
 from training.data.made_up import make_up_pairs
 from training.export import export_run
+from training.models import build_model
 from training.network_file import load_network
 from training.train import main, smoke, train
 
@@ -29,6 +30,7 @@ CONFIGS = Path(__file__).parents[2] / "training" / "configs"
     ("recipe", "files"),
     [
         ("detector_compact", ["detector_model.pth"]),
+        ("detector_vit", ["detector_model.pth"]),
         ("detector_finetuned", ["head_model.pth", "finetuned_model.pth"]),
         ("vipcup_convnext_base", ["val_probs.csv"]),
         *(
@@ -95,6 +97,27 @@ def test_the_classifier_step_leaves_the_backbone_as_it_was(tmp_path):
     assert any(name.startswith("backbone.stages.3.") for name in moved)
     assert not any(name.startswith(("backbone.stem.", "backbone.stages.0.")) for name in moved)
     assert "head.1.weight" in moved
+
+
+@pytest.mark.parametrize(
+    "recipe", ["vipcup_convnext_base", "mediaeval_a_constrained", "mediaeval_a_open"]
+)
+def test_contest_recipes_read_every_stage_by_the_name_of_a_model(recipe, tmp_path):
+    settings = [
+        f"output={tmp_path}",
+        "model.name=intermediate_features",
+        "model.frozen=false",
+        "folds=1",
+        "data.conditions=[native]",
+        "optimiser.monitor=val_native/auc",
+    ]
+    run = smoke(load_config(CONFIGS / f"{recipe}.yaml", settings, smoke=True))
+    assert (run / "weights" / "model.onnx").exists()
+    settings[3:] = ["model.pretrained=false"]
+    whole = build_model(load_config(CONFIGS / f"{recipe}.yaml", settings).model, ["real", "fake"])
+    images = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    assert whole.features(images).shape == (1, 128 + 256 + 512 + 1024)  # ConvNeXt-B's stages
+    assert len(whole.depth_groups()) == 6  # stem, stages, head
 
 
 def test_the_constrained_recipe_refuses_other_sources(tmp_path, capsys):
