@@ -157,13 +157,25 @@ def test_verdicts_keep_the_error_rate_and_leave_the_logits_alone(
     assert set(sure) <= {"real", "synthetic"}
 
 
+def test_what_stands_in_for_a_large_detector_stands_by(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    output, compact = tmp_path / "out.csv", write_detector(tmp_path / "compact", InputSpec(24))
+    done = run(write_images(3), output, "--weights", detector_folder, "--compact", compact)
+    assert done.returncode == 0, done.stderr
+    report = read_report(output)
+    assert report["compact"]["weights"]["folder"] == str(compact)
+    assert (report["compact"]["provider"], report["compact"]["rows"]) == ("none", 0)
+    assert report["counts"] == {"ok": 3}
+
+
 def test_help_is_written_in_sentences() -> None:
     done = run("--help")
     assert done.returncode == 0
     body = done.stdout.partition("options:")[2]
     for option in ("--weights", "--batch-size", "--workers", "--provider", "--budget", "--resume",
                    "--report", "--quiet", "--version", "--masks", "--overlays", "--views",
-                   "--refine"):  # fmt: skip
+                   "--refine", "--compact"):  # fmt: skip
         assert f"  {option}" in body
     helps = [text for text in body.split("\n  -") if text.strip()]
     assert all(text.partition("\n\n")[0].rstrip().endswith((".", "exit")) for text in helps[:-1])
@@ -188,6 +200,7 @@ def test_version() -> None:
         (["no_column.csv", "out.csv"], "filename"),
         (["in.csv", "out.csv", "--weights", "folder"], "config.json"),
         (["in.csv", "out.csv", "--weights", "corrupt"], "damaged or was replaced"),
+        (["in.csv", "out.csv", "--weights", "fine", "--compact", "folder"], "config.json"),
         (["in.csv", "out.csv", "--weights", "fine", "--weights", "fine"], "one for each task"),
         (["in.csv", "out.csv", "--weights", "fine", "--views", "0"], "invalid choice"),
         (["in.csv", "out.csv", "--weights", "fine", "--refine", "magic"], "invalid choice"),

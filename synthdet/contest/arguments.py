@@ -59,6 +59,10 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         help="Finish within SECONDS of the start, writing included. 'none' sets no deadline. The "
         "default, auto, grants 0.68 seconds an image, and at least 120; it sets no deadline where "
         "masks or overlays are asked for.")
+    add("--compact", metavar="DIR",
+        help="Where the budget does not suffice for the detector, let the one in this folder, a "
+        "fast one on the same scale, answer the rows that are left. By default the shipped one "
+        "stands in for the shipped detector, and none for others; 'none' lets none.")
     add("--resume", action="store_true",
         help="Continue an interrupted run with the same input, weights and options.")
     add("--pack", metavar="CONTEST",

@@ -25,6 +25,7 @@ SHIPPED: dict[Task, Path] = {
     "detector": shipped_weights() / "detector",
     "localizer": shipped_weights() / "localizer",
 }
+SHIPPED_COMPACT = shipped_weights() / "detector_compact"
 
 
 def run(args: argparse.Namespace, started: float, interrupted: threading.Event) -> "Result":
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     """
     _check_paths(args)
     weights, locator = choose_models(args.weights, _locates(args))
+    compact = choose_compact(args.compact, weights)
     _check_refinement(args.refine)
 
     from synthdet.contest.pipeline import score
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     packer = _packer(args, weights)  # refusals come now rather than after an hour
     rule = verdict_rule(read_config(weights), args.max_error)
     manifest = read_manifest(args.input)
-    options = _options(args, weights, locator, len(manifest.rows))
+    options = _options(args, (weights, locator, compact), len(manifest.rows))
     result = score(manifest, _beside(args.output, ".journal"), options, started, interrupted)
 
     logits = [answer.logit for answer in result.logits.answers]
@@ -94,19 +96,24 @@ def _packer(
     return write
 
 
-def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows: int) -> "Options":
+def _options(
+    args: argparse.Namespace, models: tuple[Path, Path | None, Path | None], rows: int
+) -> "Options":
     from synthdet.contest.options import LocateOptions, Options
     from synthdet.io.decoding import DecodeLimits
 
+    weights, locator, compact = models
     automatic = None if _locates(args) else default_budget(rows)
+    budget = automatic if args.budget == "auto" else args.budget
     return Options(
         weights=weights,
         locator=locator,
+        compact=None if budget is None else compact,  # without a deadline nothing is given up
         locate=LocateOptions(args.masks, args.overlays, args.views, args.refine),
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,
-        budget=automatic if args.budget == "auto" else args.budget,
+        budget=budget,
         resume=args.resume,
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,
@@ -187,6 +194,27 @@ def choose_models(folders: Sequence[Path], locates: bool) -> tuple[Path, Path | 
     return detector, locator
 
 
+def choose_compact(asked: str | None, weights: Path) -> Path | None:
+    """The folder of the detector that stands in for the one in ``weights`` when time runs short.
+
+    Args:
+        asked: as given with ``--compact``: a folder, or "none"; None takes the shipped one beside
+            the shipped detector, and none beside others, on whose scale it need not be.
+        weights: of the model whose logits are the answers.
+
+    Raises:
+        WeightsError: one of the two folders holds no detector.
+    """
+    if asked == "none":
+        return None
+    if asked is not None:
+        for folder in (weights, Path(asked)):
+            read_config(folder, "detector")
+        return Path(asked)
+    shipped = weights.resolve() == SHIPPED["detector"].resolve()
+    return SHIPPED_COMPACT if shipped and SHIPPED_COMPACT.is_dir() else None
+
+
 def _by_task(folders: Sequence[Path]) -> dict[Task, Path]:
     """Each folder under the task that its config names."""
     chosen: dict[Task, Path] = {}
@@ -225,6 +253,8 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
 
 def _summary(output: Path, report: dict[str, Any]) -> str:
     rows, answered = report["input"]["rows"], report["counts"].get("ok", 0)
+    stood_in = report["compact"]["rows"] if report["compact"] else 0
+    compact = f", {stood_in} by the compact detector" if stood_in else ""
     ended = {
         "complete": "",
         "deadline": ", stopped by the budget",
@@ -235,6 +265,7 @@ def _summary(output: Path, report: dict[str, Any]) -> str:
     located = f"; {masks['counts'].get('ok', 0)} maps" if masks else ""
     located += ended[masks["run"]["ended"]] if masks else ""
     return (
-        f"{output}: {rows} rows, {rows - answered} of them fallbacks{ended[report['run']['ended']]}"
-        f"{located}; {report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
+        f"{output}: {rows} rows, {rows - answered} of them fallbacks{compact}"
+        f"{ended[report['run']['ended']]}{located}; "
+        f"{report['speed']['wall_seconds']:.1f} s on {report['run']['provider']}"
     )

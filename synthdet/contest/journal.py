@@ -27,12 +27,14 @@ class Answer:
         status: "ok", or why the row is a fallback.
         detail: what was found, for a person; empty where there is nothing to say.
         views: logits of the picture's single views; empty where it has one, or it is not known.
+        compact: whether the compact detector gave it, for time.
     """
 
     logit: float
     status: str = "ok"
     detail: str = ""
     views: tuple[float, ...] = ()
+    compact: bool = False
 
 
 class Journal:
@@ -116,14 +118,17 @@ def _parse_batch(line: bytes) -> tuple[int, list[Answer]] | None:
     """One whole line -> first row and answers; None where it was cut short or damaged."""
     try:
         content = _parse(line) or {}
-        answers = [
-            Answer(logit, status, detail, *map(tuple, views))
-            for logit, status, detail, *views in content["answers"]
-        ]
+        answers = [_parse_answer(*one) for one in content["answers"]]
         finite = all(math.isfinite(z) for one in answers for z in (one.logit, *one.views))
         return (int(content["start"]), answers) if finite else None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _parse_answer(
+    logit: float, status: str, detail: str, views: Sequence[float] = (), compact: bool = False
+) -> Answer:
+    return Answer(logit, status, detail, tuple(views), compact)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -33,6 +33,8 @@ class Options:
         weights: folder of the model whose logits are the answers.
         locator: folder of the model that writes masks, where the first one is a detector; None
             where no masks are asked for.
+        compact: folder of the detector that stands in for the first one where the budget does not
+            suffice for it; None where nothing does.
         locate: what is located, and where it is written.
         provider: "auto", "cuda", "openvino" or "cpu".
         batch_size: rows in a batch, and most views in one call of the model; None
@@ -47,6 +49,7 @@ class Options:
 
     weights: Path
     locator: Path | None = None
+    compact: Path | None = None
     locate: LocateOptions = field(default_factory=LocateOptions)
     provider: Provider = "auto"
     batch_size: int | None = None

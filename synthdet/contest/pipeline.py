@@ -23,7 +23,7 @@ from synthdet.inference.weights import read_config
 from synthdet.io.manifest import Manifest
 
 _STOP_SECONDS = 0.2  # granted to the model thread to end; at a deadline every second counts
-_LOGITS_SHARE = 0.5  # of the budget, which the logits may fill before they lose their extra views
+_LOGITS_SHARE = 0.5  # of the budget, which the logits may fill before they give up steps
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _passes(run: Surroundings, journal_path: Path) -> Iterator[RowPass[Any]]:
     options, locator = run.options, run.options.weights
     answers = read_config(locator).task != "detector"
     if not answers:
-        detector = DetectorStage(options, run.warn)
+        detector = DetectorStage(options, run.warn, run.clock)
         share = _LOGITS_SHARE if options.locator else 1.0
         yield RowPass(run, detector, Journal(journal_path, ""), share)
         if options.locator is None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from synthdet import __version__
+from synthdet.contest.compact import CompactDetector
 from synthdet.contest.journal import Answer
 from synthdet.contest.options import Options
 from synthdet.contest.pipeline import Result
 from synthdet.contest.scoring_run import Outcome
-from synthdet.decisions.verdicts import VERDICTS, VerdictRule
+from synthdet.contest.stages import Stage
+from synthdet.decisions.verdicts import VERDICTS, VerdictRule, rule_beside
 from synthdet.host_resources import available_cpus, peak_memory
 from synthdet.io.manifest import Manifest
 
@@ -32,6 +34,8 @@ def make_report(
     """Everything a person or a program may ask about a finished run, as plain JSON values."""
     outcome = result.logits
     computed = _computed(outcome)
+    compact = outcome.stage.compact
+    compact_rule = rule_beside(compact.config, rule) if compact else rule
     return {
         "format": FORMAT,
         "versions": _versions(),
@@ -40,7 +44,8 @@ def make_report(
             "column": manifest.column,
             "rows": len(outcome.answers),
         },
-        "weights": _weights(outcome),
+        "weights": _weights(outcome.stage),
+        "compact": _compact(compact, outcome, compact_rule) if compact else None,
         "run": {
             **_run(outcome),
             "cpus": available_cpus(),
@@ -59,7 +64,7 @@ def make_report(
                 ),
             },
         },
-        "verdicts": _verdicts(manifest, outcome, rule),
+        "verdicts": _verdicts(manifest, outcome, rule, compact_rule),
         "counts": _counts(outcome),
         "fallbacks": _fallbacks(manifest, outcome),
         "notes": [
@@ -71,9 +76,25 @@ def make_report(
     }
 
 
-def _verdicts(manifest: Manifest, outcome: Outcome, rule: VerdictRule) -> dict[str, Any]:
-    """The rule, what it promises, and its word on every row."""
-    words = [rule.verdict(answer.logit, answer.status) for answer in outcome.answers]
+def _compact(compact: CompactDetector, outcome: Outcome, rule: VerdictRule) -> dict[str, Any]:
+    """The detector that stood in for time, for how many rows, and what its verdicts promise."""
+    return {
+        "weights": _weights(compact),
+        "provider": compact.provider,
+        "rows": sum(answer.compact for answer in outcome.answers),
+        "stated": str(rule),
+    }
+
+
+def _verdicts(
+    manifest: Manifest, outcome: Outcome, rule: VerdictRule, compact_rule: VerdictRule
+) -> dict[str, Any]:
+    """The rule, what it promises, and its word on every row; or that of the compact detector."""
+    rules = [compact_rule if answer.compact else rule for answer in outcome.answers]
+    words = [
+        own.verdict(answer.logit, answer.status)
+        for own, answer in zip(rules, outcome.answers, strict=True)
+    ]
     counts = Counter(words)
     return {
         "max_error": rule.max_error,
@@ -87,11 +108,11 @@ def _verdicts(manifest: Manifest, outcome: Outcome, rule: VerdictRule) -> dict[s
                 "filename": row.name,
                 "logit": answer.logit,
                 "verdict": word,
-                "probability": None if word == "no answer" else rule.probability(answer.logit),
+                "probability": None if word == "no answer" else own.probability(answer.logit),
                 "agreement": _agreement(answer),
             }
-            for index, (row, answer, word) in enumerate(
-                zip(manifest.rows, outcome.answers, words, strict=True)
+            for index, (row, answer, word, own) in enumerate(
+                zip(manifest.rows, outcome.answers, words, rules, strict=True)
             )
         ],
     }
@@ -114,7 +135,7 @@ def _masks(manifest: Manifest, options: Options, outcome: Outcome) -> dict[str, 
         "overlays": None if locate.overlays is None else str(locate.overlays),
         "views": locate.views,
         "refinement": locate.refinement,
-        "weights": _weights(outcome),
+        "weights": _weights(outcome.stage),
         "run": _run(outcome),
         "stages": _stages(outcome),
         "counts": _counts(outcome),
@@ -122,12 +143,12 @@ def _masks(manifest: Manifest, options: Options, outcome: Outcome) -> dict[str, 
     }
 
 
-def _weights(outcome: Outcome) -> dict[str, Any]:
+def _weights(model: Stage[Any] | CompactDetector) -> dict[str, Any]:
     return {
-        "folder": str(outcome.stage.folder),
-        "name": outcome.config.name,
-        "version": outcome.config.version,
-        "sha256": outcome.config.files,
+        "folder": str(model.folder),
+        "name": model.config.name,
+        "version": model.config.version,
+        "sha256": model.config.files,
     }
 
 

@@ -245,6 +245,7 @@ class RowPass(Generic[S]):
                     if running:
                         ready, running = running, None
                         self._finish(*ready, bar)
+                        self._govern(pool, thread)
                     running = batch, thread.submit(self._answer, batch, seen)
                     del seen  # the stage's alone, see `Stage.answer`
             finally:  # also where the run stops while the next batch is read
@@ -316,11 +317,19 @@ class RowPass(Generic[S]):
         self._keep(batch.start, answers)
         bar.update(len(batch))
         self._done += len(batch)
-        drop = self._governor.observe(self._done)
+
+    def _govern(self, pool: DecodePool[S], thread: BackgroundThread) -> None:
+        """Give up a step for all rows that follow, where the finish lies too late with it."""
+
+        def seconds_without(step: str) -> float | None:
+            of_model = self._wait(thread.submit(self.stage.seconds_without, step))
+            return None if of_model is None else of_model + pool.seconds_a_file
+
+        drop = self._governor.observe(self._done, seconds_without)
         if drop:
             self._run.warn(
-                f"without {drop.step} from row {drop.row} on: at this pace the run would have "
-                f"taken {drop.projected:.0f} s of {self._options.budget:.0f} s"
+                f"given up for time from row {drop.row} on: {drop.step}; at this pace the run "
+                f"would have taken {drop.projected:.0f} s of {self._options.budget:.0f} s"
             )
 
     def _keep(self, start: int, answers: Sequence[Answer]) -> None:

@@ -1,21 +1,28 @@
 """What a pass over the rows does with their pictures; the first kind asks a detector."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from synthdet.contest.budget import Clock
+from synthdet.contest.compact import CompactDetector
 from synthdet.contest.journal import Answer
 from synthdet.contest.options import Options
-from synthdet.errors import ImageError
+from synthdet.errors import ImageError, WeightsError
 from synthdet.inference.detector import Detector
 from synthdet.inference.session import OnnxModel, Warn
 from synthdet.inference.weights import WeightsConfig, read_config
 from synthdet.io.images import LoadedImage
 from synthdet.preprocessing.detector_views import Seen, Views, views_of
 
-EXTRA_VIEWS = "extra views"  # the governor's step: all but the most telling view of a picture
+# The governor's steps, in the order in which they are given up.
+EXTRA_VIEWS = "extra views"  # all but the most telling view of a picture
+LARGE = "large detector"  # the compact one answers
+
+COMPACT_NOTE = "by the compact detector, for time"
 
 S = TypeVar("S")  # what decode workers make of a picture
 _Judged = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
@@ -30,6 +37,7 @@ class Stage(ABC, Generic[S]):
         folder, config: of the weights.
         prepare: run in the decode workers on each picture; it must pickle.
         ladder: steps that may be given up for time, the first one first.
+        compact: stands in for the model where that is given up; None where nothing does.
         most_workers: decode processes that it can keep busy.
         model: once `load` has returned.
         rows_at_once: rows in a batch, once `load` has returned.
@@ -40,6 +48,7 @@ class Stage(ABC, Generic[S]):
     config: WeightsConfig
     prepare: Callable[[LoadedImage], S]
     ladder: Sequence[str] = ()
+    compact: CompactDetector | None = None
     most_workers: int = 1024
     model: OnnxModel
     rows_at_once: int
@@ -67,6 +76,13 @@ class Stage(ABC, Generic[S]):
         """Whether pictures are needed at all for the rows to come."""
         return True
 
+    def seconds_without(self, step: str) -> float | None:
+        """What a row will take the model once ``step`` is given up; None where nobody can tell.
+
+        Called on the model's thread, before a step is given up.
+        """
+        return None
+
     def shaping(self) -> dict[str, Any]:
         """Options that shape an answer, beside weights and limits, as JSON values."""
         return {}
@@ -84,12 +100,31 @@ class DetectorStage(Stage[Seen]):
 
     name = "logits"
 
-    def __init__(self, options: Options, warn: Warn) -> None:
+    def __init__(self, options: Options, warn: Warn, clock: Clock = time.monotonic) -> None:
         self.folder = options.weights
         self.config = read_config(self.folder, "detector")
-        self.prepare = partial(views_of, spec=self.config.input, familiar=self.config.familiar)
-        self.ladder = [EXTRA_VIEWS] if self.config.input.max_views > 1 else []
         self._options, self._warn = options, warn
+        self.compact = self._find_compact(clock)
+        # The workers cut the views of both detectors, so that pictures that are decoded already,
+        # when the large one is given up, can go to either. A crop costs a fraction of a decoding.
+        self.prepare = partial(
+            views_of,
+            spec=self.config.input,
+            familiar=self.config.familiar,
+            compact=self.compact.config.input if self.compact else None,
+        )
+        steps = {EXTRA_VIEWS: self.config.input.max_views > 1, LARGE: self.compact is not None}
+        self.ladder = [step for step, possible in steps.items() if possible]
+
+    def _find_compact(self, clock: Clock) -> CompactDetector | None:
+        folder = self._options.compact
+        if folder is None:
+            return None
+        try:
+            return CompactDetector(folder, self._options, self._warn, clock)
+        except WeightsError as error:  # the run may well do without it
+            self._warn(f"no compact detector stands in where time runs short: {error}")
+            return None
 
     def load(self) -> None:
         """Open the detector."""
@@ -104,40 +139,54 @@ class DetectorStage(Stage[Seen]):
         """Views are small, and a batch has many."""
         return 2
 
+    def seconds_without(self, step: str) -> float | None:
+        """Known of the large detector alone; opens the compact one."""
+        return self.compact.seconds() if self.compact and step == LARGE else None
+
     def answer(
         self, rows: range, seen: list[Seen | ImageError | None], keeps: Keeps
     ) -> list[Answer]:
         """One batch of files -> answers."""
-        pictures = [item.views for item in seen if isinstance(item, Seen)]
-        if not keeps(EXTRA_VIEWS):
-            pictures = [views.first() for views in pictures]
-        logits = iter(self._logits(pictures))
+        compact = None if keeps(LARGE) else self.compact
+        pictures = [_views(item, keeps) for item in seen if isinstance(item, Seen)]
+        judged = iter(_judge(compact or self._detector, pictures))
         return [
             self._fallback(item.fault, str(item))
             if isinstance(item, ImageError)
-            else self._judge(next(logits), item)
+            else self._answer(next(judged), item.notes, compact is not None)
             for item in seen
             if item is not None
         ]
 
-    def _logits(self, pictures: Sequence[Views]) -> list[_Judged | Exception]:
-        """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
-        try:
-            logits, of_views = self._detector.judge(pictures)
-            views = (tuple(map(float, own)) if len(own) > 1 else () for own in of_views)
-            return list(zip(map(float, logits), views, strict=True))
-        except Exception as error:  # whatever the runtime raises costs a row, not the run
-            if len(pictures) <= 1:
-                return [error] * len(pictures)
-            return [one for views in pictures for one in self._logits([views])]
-
-    def _judge(self, judged: _Judged | Exception, seen: Seen) -> Answer:
+    def _answer(self, judged: _Judged | Exception, notes: tuple[str, ...], compact: bool) -> Answer:
         if isinstance(judged, Exception):
             return self._fallback("model", f"the model failed on this picture ({judged})")
         logit, views = judged
         if not abs(logit) < float("inf"):
             return self._fallback("model", f"the model answered {logit}")
-        return Answer(logit, "ok", "; ".join(seen.notes), views)
+        notes = (COMPACT_NOTE, *notes) if compact else notes
+        return Answer(logit, "ok", "; ".join(notes), views, compact)
 
     def _fallback(self, status: str, detail: str) -> Answer:
         return Answer(self.config.prior_logit, status, detail)
+
+
+def _views(seen: Seen, keeps: Keeps) -> Views:
+    """What is looked at by the detector whose turn it is."""
+    if seen.compact is not None and not keeps(LARGE):
+        return seen.compact
+    return seen.views if keeps(EXTRA_VIEWS) else seen.views.first()
+
+
+def _judge(
+    detector: Detector | CompactDetector, pictures: Sequence[Views]
+) -> list[_Judged | Exception]:
+    """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
+    try:
+        logits, of_views = detector.judge(pictures)
+        views = (tuple(map(float, own)) if len(own) > 1 else () for own in of_views)
+        return list(zip(map(float, logits), views, strict=True))
+    except Exception as error:  # whatever the runtime raises costs a row, not the run
+        if len(pictures) <= 1:
+            return [error] * len(pictures)
+        return [one for views in pictures for one in _judge(detector, [views])]

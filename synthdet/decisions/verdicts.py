@@ -6,6 +6,7 @@ the band for the rate that is asked for and says in a sentence what it promises,
 pictures.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,8 @@ class VerdictRule:
     Attributes:
         max_error: share of the real pictures that may be called synthetic, and of the synthetic
             ones real; None where the weights state no error.
-        band: lower and upper limit of "inconclusive" on the logit; both 0 without a stated error.
+        band: lower and upper limit of "inconclusive" on the logit; both 0 without a stated error,
+            infinite where the weights state another one than is to be kept.
         even_odds: logit of calibrated probability one half.
         holds_for: the pictures for which the error is stated, in words.
     """
@@ -55,6 +57,8 @@ class VerdictRule:
                 "often it is wrong is unknown."
             )
         share = f"{100 * self.max_error:.3g} %"
+        if math.isinf(self.band[1]):
+            return f"The weights state no error rate of {share} or less: all is inconclusive."
         return (
             f"At most {share} of the real pictures are called synthetic, and at most {share} of "
             f"the synthetic ones real, for pictures like {self.holds_for}. Nothing is stated for "
@@ -88,6 +92,21 @@ def verdict_rule(config: WeightsConfig, max_error: float | None = None) -> Verdi
         f"--max-error {max_error:g}: the weights of {config.name} state error rates of {stated}; "
         "give one of these, or fit the band with scripts/evaluate.py calibrate"
     )
+
+
+def rule_beside(config: WeightsConfig, rule: VerdictRule) -> VerdictRule:
+    """The rule of a second detector, some of whose verdicts stand among those of another's rule.
+
+    It promises no less: where the weights in ``config`` state no error as small, all is
+    inconclusive.
+    """
+    even_odds = config.thresholds.get("even_odds", 0.0)
+    if rule.max_error is None:
+        return VerdictRule(None, (0.0, 0.0), even_odds, "")
+    try:
+        return verdict_rule(config, rule.max_error)
+    except UsageError:
+        return VerdictRule(rule.max_error, (-math.inf, math.inf), even_odds, "")
 
 
 def _holds_for(config: WeightsConfig) -> str:

@@ -168,7 +168,7 @@ def read_config(folder: Path, task: Task | None = None) -> WeightsConfig:
         ) from error
     if task is not None and config.task != task:
         raise WeightsError(
-            f"{folder} holds a {config.task}, expected a {task}: give another --weights folder"
+            f"{folder} holds a {config.task}, expected a {task}: give another folder"
         )
     return config
 

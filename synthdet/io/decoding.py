@@ -95,6 +95,7 @@ class WorkerPool(Generic[T]):
         self._wanted = workers
         self._limits = limits
         self._job = pickle.dumps((job, limits))
+        self._finished, self._spent = 0, 0.0  # files, and the workers' seconds on them
         self._queue: deque[_Task[T]] = deque()
         self._workers: list[_Worker[T]] = []
         self._failing_since = _NEVER  # when the first of the latest starts in vain was tried
@@ -107,6 +108,11 @@ class WorkerPool(Generic[T]):
         self._selector.register(self._ear, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._supervise, name="decode", daemon=True)
         self._thread.start()
+
+    @property
+    def seconds_a_file(self) -> float:
+        """Wall time a file while all workers are busy, as far as it was seen; 0 before that."""
+        return self._spent / max(1, self._finished) / self._wanted
 
     def submit(self, path: Path) -> "Future[T]":
         """Queue a file.
@@ -201,6 +207,7 @@ class WorkerPool(Generic[T]):
             self._lose(worker, "crashed", f"the decoding process {worker.fate()}")
             return
         if worker.ready:
+            self._note_pace(worker)
             worker.take(self._limits.seconds).settle(outcome)
         else:
             worker.ready, worker.deadline = True, _NEVER
@@ -220,8 +227,14 @@ class WorkerPool(Generic[T]):
         if not worker.ready:
             self._note_failed_start()
         if worker.tasks:
+            self._note_pace(worker)
             worker.tasks.popleft().fail(fault, reason)
         self._queue.extendleft(reversed(worker.tasks))
+
+    def _note_pace(self, worker: "_Worker[T]") -> None:
+        """It has done with its first task."""
+        self._spent += time.monotonic() - worker.began
+        self._finished += 1
 
     def _note_peak(self, worker: "_Worker[T]") -> None:
         """Before it ends: the kernel forgets it with the process."""
@@ -287,7 +300,7 @@ class _Worker(Generic[T]):
     def __init__(self, job: bytes) -> None:
         self.tasks: deque[_Task[T]] = deque()
         self.ready = False
-        self.deadline = time.monotonic() + _START_SECONDS
+        self._start_clock(_START_SECONDS)
         ours, theirs = socket.socketpair()
         # An answer that stops in the middle would hold up the whole pool.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_MESSAGE_SECONDS))
@@ -304,7 +317,7 @@ class _Worker(Generic[T]):
 
     def give(self, task: _Task[T], seconds: float) -> None:
         if not self.tasks:
-            self.deadline = time.monotonic() + seconds
+            self._start_clock(seconds)
         self.tasks.append(task)
         with contextlib.suppress(OSError):  # as above
             self.connection.send(os.fspath(task.path))
@@ -312,8 +325,12 @@ class _Worker(Generic[T]):
     def take(self, seconds: float) -> _Task[T]:
         """The task it has finished; the clock of the next one runs."""
         task = self.tasks.popleft()
-        self.deadline = time.monotonic() + seconds if self.tasks else _NEVER
+        self._start_clock(seconds if self.tasks else _NEVER)
         return task
+
+    def _start_clock(self, seconds: float) -> None:
+        self.began = time.monotonic()
+        self.deadline = self.began + seconds
 
     def fate(self) -> str:
         """How the process ended, for a person."""

@@ -101,16 +101,29 @@ class Views:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a decode worker sends back of one file: its views, and what there is to know of it."""
+    """What a decode worker sends back of one file: its views, and what there is to know of it.
+
+    Attributes:
+        views: what the detector looks at.
+        notes: what speaks against believing its verdict.
+        compact: what the compact detector would look at; None where there is none.
+    """
 
     views: Views
     notes: tuple[str, ...] = ()
+    compact: Views | None = None
 
 
-def views_of(loaded: "LoadedImage", spec: InputSpec, familiar: Familiar | None = None) -> Seen:
+def views_of(
+    loaded: "LoadedImage",
+    spec: InputSpec,
+    familiar: Familiar | None = None,
+    compact: InputSpec | None = None,
+) -> Seen:
     """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
     views = make_views(loaded.pixels, spec)
-    return Seen(views, loaded.notes + doubts(loaded, views.pixels[0], familiar))
+    notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
+    return Seen(views, notes, None if compact is None else make_views(loaded.pixels, compact))
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

@@ -128,6 +128,93 @@ def test_the_reserve_for_writing_never_eats_a_short_budget() -> None:
     assert governor.seconds_left == 0.75
 
 
+LARGE, SMALL = 1.0, 0.05  # seconds a row of a model, and of the one that stands in for it
+
+
+class Standing:
+    """A small model stands in for a large one; notes how often its pace was asked for."""
+
+    def __init__(self, expected: float | None, took: float = SMALL) -> None:
+        self.now, self.expected, self.took = 0.0, expected, took
+        self.asked, self.opening = 0, 0.0
+
+    def seconds_without(self, step: str) -> float | None:
+        assert step == "large"
+        self.now += 0 if self.asked else self.opening
+        self.asked += 1
+        return self.expected
+
+    def run(self, budget: float, rows: int = 1000, batch: int = 16, share: float = 1.0) -> Governor:
+        governor = Governor(budget, rows, ("large",), clock=lambda: self.now, share=share)
+        governor.begin(0)
+        for done in range(0, rows, batch):
+            if done:
+                governor.observe(done, self.seconds_without)
+            seconds = LARGE if governor.keeps("large") else self.took
+            self.now += seconds * min(batch, rows - done)
+        return governor
+
+
+def test_what_something_stands_in_for_is_kept_to_the_last_moment() -> None:
+    machine = Standing(SMALL)
+    [drop] = machine.run(budget=600).dropped
+    assert 500 < drop.row < 580  # (600 - 1000 × 0.05) / 0.95 rows could have been the large one's
+    assert drop.projected == pytest.approx(1000)
+    assert machine.now < 600
+
+
+def test_at_an_unknown_pace_it_is_dropped_at_once() -> None:
+    [drop] = Standing(None).run(budget=600).dropped
+    assert drop.row < 64
+
+
+def test_in_time_nobody_is_asked() -> None:
+    machine = Standing(SMALL)
+    assert machine.run(budget=1100).dropped == []
+    assert machine.asked == 0
+
+
+@pytest.mark.parametrize("expected", [math.inf, LARGE])
+def test_what_gains_nothing_is_never_dropped(expected: float) -> None:
+    assert Standing(expected).run(budget=600).dropped == []
+
+
+def test_the_time_that_asking_takes_is_no_pace() -> None:
+    machine = Standing(1.01 * LARGE)
+    machine.opening = 50.0
+    assert machine.run(budget=600).dropped == []
+
+
+def test_a_stand_in_may_be_slower_than_expected() -> None:
+    machine = Standing(SMALL, took=1.4 * SMALL)
+    assert len(machine.run(budget=600).dropped) == 1
+    assert machine.now < 600
+
+
+def test_where_even_the_stand_in_is_late_it_takes_over_at_once() -> None:
+    [drop] = Standing(SMALL).run(budget=60).dropped
+    assert drop.row == 16  # three seconds of evidence are there after the first batch
+
+
+def test_the_share_of_what_follows_is_left_to_it() -> None:
+    machine = Standing(SMALL)
+    [drop] = machine.run(budget=600, share=0.5).dropped
+    assert 200 < drop.row < 270
+    assert machine.now < 300
+
+
+def test_near_the_end_less_evidence_is_enough() -> None:
+    now = [0.0]
+    governor = Governor(100, 1000, ("first", "second"), clock=lambda: now[0])
+    governor.begin(0)
+    now[0] = 95.0
+    assert governor.observe(900)
+    now[0] = 96.0  # 2.5 s are left, and five would be asked for otherwise
+    assert governor.observe(905) is None
+    now[0] = 97.0
+    assert governor.observe(910)
+
+
 def test_time_left_ends_at_zero() -> None:
     now = [0.0]
     governor = Governor(10, 10, clock=lambda: now[0])

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from synthdet.contest import entry
-from synthdet.errors import UsageError
+from synthdet.contest.arguments import build_parser
+from synthdet.errors import UsageError, WeightsError
+from synthdet.inference.weights import read_config
 from tests.conftest import write_detector, write_localizer
 
 ROOT = Path(entry.__file__).parents[2]
@@ -39,6 +41,41 @@ def test_shipped_models_do_what_no_folder_is_given_for(
         assert entry.choose_models(*given) == expected
 
 
+def test_what_stands_in_belongs_to_the_shipped_detector_unless_it_is_given(
+    tmp_path: Path, shipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact, other = write_detector(tmp_path / "compact"), write_detector(tmp_path / "d")
+    monkeypatch.setattr(entry, "SHIPPED_COMPACT", compact)
+    ours = shipped["detector"]
+    assert entry.choose_compact(None, ours) == compact
+    assert entry.choose_compact(None, ours / ".." / "detector") == compact
+    assert entry.choose_compact(None, other) is None
+    assert entry.choose_compact("none", ours) is None
+    assert entry.choose_compact(str(compact), other) == compact
+    monkeypatch.setattr(entry, "SHIPPED_COMPACT", tmp_path / "gone")
+    assert entry.choose_compact(None, ours) is None
+
+
+def test_what_cannot_stand_in_is_refused(tmp_path: Path, shipped: dict[str, Path]) -> None:
+    detector, localizer = shipped["detector"], shipped["localizer"]
+    for weights, compact in ((localizer, detector), (detector, localizer)):
+        with pytest.raises(WeightsError, match="holds a localizer, expected a detector"):
+            entry.choose_compact(str(compact), weights)
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        entry.choose_compact(str(tmp_path / "gone"), detector)
+
+
+def test_without_a_deadline_nothing_stands_in(tmp_path: Path) -> None:
+    models = (tmp_path / "large", None, tmp_path / "compact")
+    for words, expected in (
+        (["--budget", "none"], None),
+        ([], models[2]),
+        (["--masks", "m"], None),
+    ):
+        args = build_parser().parse_args(["in.csv", "out.csv", *words])
+        assert entry._options(args, models, 5).compact == expected
+
+
 def test_two_models_for_masks_are_refused(tmp_path: Path, shipped: dict[str, Path]) -> None:
     localizer = write_localizer(tmp_path / "l")
     instances = write_localizer(tmp_path / "i", task="instances")
@@ -61,3 +98,5 @@ def test_what_is_shipped_is_looked_for_in_the_repository() -> None:
         "detector": Path("weights/detector"),
         "localizer": Path("weights/localizer"),
     }
+    assert entry.SHIPPED_COMPACT.relative_to(ROOT) == Path("weights/detector_compact")
+    assert read_config(entry.SHIPPED_COMPACT).task == "detector"

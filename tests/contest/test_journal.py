@@ -9,7 +9,7 @@ from synthdet.errors import OutputError
 
 BATCHES = {
     0: [Answer(0.1, views=(0.5, -0.25)), Answer(-2.5, "ok", "truncated")],
-    2: [Answer(0.25, "missing", "gone")],
+    2: [Answer(0.25, "missing", "gone"), Answer(1.5, compact=True)],
 }
 
 
@@ -56,7 +56,7 @@ def test_a_journal_of_something_else_is_not_continued_and_says_why(
     assert why in reason
 
 
-@given(cut=st.integers(min_value=0, max_value=400))
+@given(cut=st.integers(min_value=0, max_value=440))
 def test_a_cut_at_any_byte_keeps_the_whole_batches_and_goes_on(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:

@@ -259,6 +259,7 @@ class ScriptedPool:
     """Answers at once with a picture whose every pixel is the number in the file's name."""
 
     peak_bytes = 0
+    seconds_a_file = 0.0
 
     submitted: list[str]
 

@@ -30,6 +30,7 @@ class ScriptedPool:
     """Answers at once: a picture whose every pixel is its row's number, or the row's fault."""
 
     peak_bytes = 0
+    seconds_a_file = 0.0
 
     def __init__(self, workers: int, limits: object, prepare: object) -> None:
         self.submitted: list[Path] = []

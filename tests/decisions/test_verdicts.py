@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synthdet.decisions.input_warnings import LEAST_JPEG_QUALITY, doubts
-from synthdet.decisions.verdicts import verdict_rule
+from synthdet.decisions.verdicts import rule_beside, verdict_rule
 from synthdet.errors import UsageError
 from synthdet.inference.weights import WeightsConfig
 from synthdet.io.images import LoadedImage
@@ -49,6 +49,17 @@ def test_weights_that_state_no_error_give_the_sign_and_say_so() -> None:
     rule = verdict_rule(replace(CONFIG, conformal={}))
     assert [rule.verdict(z) for z in (-0.1, 0.0, 0.1)] == ["real", "real", "synthetic"]
     assert "state no error rate" in str(rule)
+
+
+def test_a_second_model_promises_no_less_or_nothing() -> None:
+    other = replace(CONFIG, thresholds={}, conformal={"0.1": [-3.0, 4.0]})
+    beside = rule_beside(other, verdict_rule(CONFIG, 0.2))
+    assert (beside.max_error, beside.band, beside.even_odds) == (0.1, (-3.0, 4.0), 0.0)
+    nothing = rule_beside(other, verdict_rule(CONFIG, 0.05))
+    assert [nothing.verdict(z) for z in (-99.0, 99.0)] == ["inconclusive"] * 2
+    assert str(nothing) == "The weights state no error rate of 5 % or less: all is inconclusive."
+    sign = rule_beside(other, verdict_rule(replace(CONFIG, conformal={})))
+    assert [sign.verdict(z) for z in (-0.1, 0.1)] == ["real", "synthetic"]
 
 
 def test_the_probability_is_the_calibrated_one() -> None:

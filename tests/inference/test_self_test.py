@@ -122,9 +122,9 @@ def test_a_precision_that_disagrees_is_noted_once(
     assert OnnxModel.load(folder, "detector", "auto").provider == "cpu"
 
 
-@pytest.mark.parametrize("task", ["detector", "localizer"])
-def test_the_models_that_ship_have_one(task: str) -> None:
-    folder = shipped_weights() / task
+@pytest.mark.parametrize("name", ["detector", "detector_compact", "localizer"])
+def test_the_models_that_ship_have_one(name: str) -> None:
+    folder = shipped_weights() / name
     config = read_config(folder)
     test = SelfTest.read(folder, config)
     assert test is not None

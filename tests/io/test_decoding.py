@@ -204,7 +204,9 @@ def test_waiting_in_vain_is_not_the_clock_of_the_file(write: Write) -> None:
 def test_the_clock_runs_for_each_file_alone(write: Write) -> None:
     with DecodePool(1, DecodeLimits(seconds=1.0), nap) as pool:
         futures = [pool.submit(write(green=green)) for green in range(4)]  # 1.6 s together
+        assert pool.seconds_a_file == 0
         assert [future.result() for future in futures] == [0, 1, 2, 3]
+        assert pool.seconds_a_file >= 0.4
 
 
 def nap(loaded: LoadedImage) -> int:
