@@ -18,7 +18,7 @@ from synthdet.process_setup import catch_signals, mend_streams, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0: every row has an answer, 1: no output, 2: unusable arguments."""
+    """Run the command line; 0: judged, 1: no row was, or no output, 2: unusable arguments."""
     started = time.monotonic() - process_age()
     mend_streams()
     try:
@@ -35,9 +35,10 @@ def score(args: argparse.Namespace, started: float) -> int:
     from synthdet.contest.entry import run
 
     outcome = run(args, started, interrupted)
+    code = 1 if outcome.judged_nothing else 0
     if outcome.abandoned:  # a model call runs on, and ending the interpreter under it may crash
-        os._exit(0)
-    return 0
+        os._exit(code)
+    return code
 
 
 def act(args: argparse.Namespace) -> int:

@@ -101,6 +101,56 @@ def test_real_files_get_real_logits_and_bad_ones_the_prior(
     assert "11 rows, 5 of them fallbacks" in done.stderr
 
 
+def test_a_run_that_judges_nothing_fails_with_its_output_written(
+    tmp_path: Path, detector_folder: Path
+) -> None:
+    table, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    table.write_text("filename\ngone.png\nlost.png\n")
+    done = run(table, output, "--weights", detector_folder, "--quiet")
+    assert done.returncode == 1
+    assert read(output)[1:] == [["gone.png", "0.25"], ["lost.png", "0.25"]]
+    assert read_report(output)["counts"] == {"missing": 2}
+    assert done.stderr == (
+        "warning: 2 of 2 rows were not judged and hold the prior logit (2 missing): "
+        f"{output}.report.json says why\n"
+    )
+
+
+@pytest.mark.parametrize(("lost", "warned"), [(2, False), (3, True)])
+def test_more_than_one_fallback_in_ten_rows_is_the_last_thing_said(
+    tmp_path: Path, detector_folder: Path, write_images: Any, lost: int, warned: bool
+) -> None:
+    table = write_images(18)
+    with table.open("a") as stream:
+        stream.writelines(f"gone{n}.png\n" for n in range(lost))
+    done = run(table, tmp_path / "out.csv", "--weights", detector_folder)
+    assert done.returncode == 0
+    last = done.stderr.splitlines()[-1]
+    assert ("were not judged" in last) == warned, done.stderr
+
+
+def test_without_processes_of_its_own_a_run_judges_all_the_same(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    program = (
+        "import sys\n"
+        "from synthdet.io import decoding\n"
+        "decoding._START_PATIENCE = 0.1\n"
+        "import main\n"
+        "sys.executable = '/nowhere/python'\n"
+        "sys.exit(main.main(sys.argv[1:]))\n"
+    )
+    output = tmp_path / "out.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", program, write_images(9), output, "--weights", detector_folder],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = read_report(output)
+    assert report["counts"] == {"ok": 9}
+    assert "decoding goes on in the main process" in report["run"]["warnings"][0]
+
+
 @pytest.mark.parametrize("content", ["filename\n", ""])
 def test_a_table_without_rows_gives_a_header(
     tmp_path: Path, detector_folder: Path, content: str
@@ -335,7 +385,7 @@ def test_a_signal_while_everything_starts_leaves_an_output(
     wait_for(lambda: int(re.findall(r"SigCgt:\s*(\w+)", caught.read_text())[0], 16) >> 14 & 1 == 1)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
+    assert process.returncode == 1, err  # not one row was judged
     assert len(read(output)) == ROWS + 1
     assert read_report(output)["run"]["ended"] == "interrupted"
 
@@ -415,7 +465,8 @@ def test_any_table_comes_back_with_its_rows_in_order_and_finite_logits(
     with table.open("w", newline="") as stream:
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["filename"], *([n] for n in names)])
     done = run(table, output, "--weights", detector_folder, "--batch-size", batch)
-    assert done.returncode == 0, done.stderr
+    judged = {"0000.jpg", "0001.jpg", "a,b.jpg"} & set(names)
+    assert done.returncode == (0 if judged or not names else 1), done.stderr
     rows = read(output)[1:]
     assert [row[0] for row in rows] == names
     assert all(abs(float(row[1])) < float("inf") and float(row[1]) != 0 for row in rows)

@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         "above 0 means synthetic. Every row gets an answer, also where a file is broken or the "
         "time runs out; OUTPUT.report.json says which rows are such fallbacks, and why.",
         epilog="Exit code 0: every row has an answer. 2: unusable arguments, input or weights. "
-        "1: no output could be written.",
+        "1: no output could be written, or there are rows and not one of them could be judged; "
+        "then OUTPUT holds the prior logit for each.",
     )
     _add_scoring(parser)
     _add_locating(parser)

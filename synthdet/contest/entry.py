@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from synthdet.formats.contest import Run
     from synthdet.io.manifest import Row
 
+_TOLERATED = 0.1  # share of rows that may be fallbacks without a warning
+
 SHIPPED: dict[Task, Path] = {
     "detector": shipped_weights() / "detector",
     "localizer": shipped_weights() / "localizer",
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     packer(manifest.rows, logits)
     if not args.quiet:
         say(_summary(args.output, report))
+    _warn_of_fallbacks(report, _report_path(args))
     return result
 
 
@@ -221,6 +224,18 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
             stream.write(json.dumps(report, indent=2).encode() + b"\n")
     except OutputError as error:  # the answers are written, and they are what counts
         say(f"warning: {error}")
+
+
+def _warn_of_fallbacks(report: dict[str, Any], path: Path) -> None:
+    """The last line of a run that judged less than nine rows in ten, quiet or not."""
+    rows, lost = report["input"]["rows"], dict(report["counts"])
+    fallbacks = rows - lost.pop("ok", 0)
+    if fallbacks > _TOLERATED * rows:
+        kinds = ", ".join(f"{count} {status}" for status, count in lost.items())
+        say(
+            f"warning: {fallbacks} of {rows} rows were not judged and hold the prior logit "
+            f"({kinds}): {path} says why"
+        )
 
 
 def _summary(output: Path, report: dict[str, Any]) -> str:

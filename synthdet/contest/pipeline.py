@@ -48,6 +48,12 @@ class Result:
         """Whether nothing is left for ``--resume``."""
         return {one.ended for one in (self.logits, self.masks) if one} == {"complete"}
 
+    @property
+    def judged_nothing(self) -> bool:
+        """Whether there were rows, and not one of them was judged."""
+        answers = self.logits.answers
+        return bool(answers) and all(answer.status != "ok" for answer in answers)
+
     def remove_journals(self) -> None:
         """The output is written and complete; nothing is left to continue."""
         self.logits.journal.remove()

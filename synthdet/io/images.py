@@ -53,7 +53,7 @@ _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits 
 _CUSTOMARY_WHITES = (1, 2**8 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # see _black_and_white
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
-_pillow_lock = threading.Lock()  # Pillow's switches are process-wide
+_turn = [threading.Lock()]  # Pillow's switches are process-wide
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
             (more than ``max_pixels``) or memory.
     """
     try:
-        with open_regular(path) as file, _pillow_lock:
+        with open_regular(path) as file, _turn[0]:
             return _decode(file, max_pixels)
     except ImageError as error:
         fault, reason = error.fault, str(error)
@@ -98,6 +98,11 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
         fault, reason = "memory", "decoding it takes more memory than is allowed"
     # Raised out here, the error does not keep alive the frames whose buffers filled the memory.
     raise image_error(fault, path, reason)
+
+
+def leave_decoding() -> None:
+    """Let the next file be decoded beside one that hangs in another thread."""
+    _turn[0] = threading.Lock()
 
 
 def image_error(fault: ImageFault, path: Path, reason: str) -> ImageError:

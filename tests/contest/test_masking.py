@@ -262,7 +262,9 @@ class ScriptedPool:
 
     submitted: list[str]
 
-    def __init__(self, workers: int, limits: object, prepare: Callable[[LoadedImage], Any]) -> None:
+    def __init__(
+        self, workers: int, limits: object, prepare: Callable[[LoadedImage], Any], *_: object
+    ) -> None:
         self._prepare = prepare
         type(self).submitted = []
 

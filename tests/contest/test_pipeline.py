@@ -31,7 +31,7 @@ class ScriptedPool:
 
     peak_bytes = 0
 
-    def __init__(self, workers: int, limits: object, prepare: object) -> None:
+    def __init__(self, workers: int, limits: object, prepare: object, *_: object) -> None:
         self.submitted: list[Path] = []
 
     def __enter__(self) -> "ScriptedPool":

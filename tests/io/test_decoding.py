@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from synthdet.errors import ImageError
-from synthdet.io import decoding
+from synthdet.io import decoding, images
 from synthdet.io.decoding import DecodeLimits, DecodePool
 from synthdet.io.images import LoadedImage, load_image
 from synthdet.preprocessing.detector_views import InputSpec, views_of
@@ -275,16 +275,106 @@ def test_closing_does_not_wait_for_what_hangs(
 
 
 @pytest.mark.parametrize("executable", [shutil.which("false"), "/nowhere/python"])
-def test_workers_that_do_not_start_cost_the_files_not_the_run(
+def test_where_no_worker_starts_files_are_read_in_this_process_and_it_is_told(
     monkeypatch: pytest.MonkeyPatch, write: Write, executable: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    monkeypatch.setattr(decoding, "_START_PATIENCE", 1.0)
-    with DecodePool(2, LIMITS, obey) as pool:
-        for future in [pool.submit(write()) for _ in range(3)]:
-            with pytest.raises(ImageError, match="no decoding process starts") as caught:
-                future.result(timeout=10)
-            assert caught.value.fault == "crashed"
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 0.5)
+    told: list[str] = []
+    orders = [answer, hang, answer, stumble, answer]
+    with DecodePool(2, LIMITS, obey, told.append) as pool:
+        futures = [pool.submit(write(order, green)) for green, order in enumerate(orders)]
+        outcomes = [future.exception(timeout=60) or future.result() for future in futures]
+    faults = [getattr(outcome, "fault", outcome) for outcome in outcomes]
+    assert faults == [0, "timeout", 2, "crashed", 4]  # the clock holds for each of them
+    [line] = told
+    assert "decoding goes on in the main process, without a memory limit" in line
+    assert "exit code 1" in line or "No such file" in line
+
+
+def test_a_decoder_that_hangs_in_this_process_does_not_hold_up_the_next_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with (
+        images._turn[0],  # as a file would hold it that is read from a dead disk
+        DecodePool(1, LIMITS, obey, lambda line: None, patience=0.0) as pool,
+    ):
+        first, second = pool.submit(write()), pool.submit(write(green=7))
+        with pytest.raises(ImageError, match="not decoded within 1 s"):
+            first.result(timeout=60)
+        assert second.result(timeout=60) == 7
+
+
+def late(tmp_path: Path, seconds: float) -> str:
+    """An interpreter that starts after some seconds."""
+    path = tmp_path / "late"
+    path.write_text(f'#!/bin/sh\nsleep {seconds}\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_files_wait_for_workers_that_take_long_to_start(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 0.0)  # of starts that fail outright alone
+    monkeypatch.setattr(sys, "executable", late(tmp_path, 1.0))
+    told: list[str] = []
+    with DecodePool(2, LIMITS, pid, told.append) as pool:
+        futures = [pool.submit(write(green=green)) for green in range(20)]
+        assert os.getpid() not in {future.result(timeout=60) for future in futures}
+    assert told == []
+
+
+def test_the_wait_for_workers_ends_in_time_and_they_take_over_once_they_are_there(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", late(tmp_path, 5.0))
+    told: list[str] = []
+    with DecodePool(1, LIMITS, pid, told.append, patience=0.1) as pool:
+        assert pool.submit(write()).result(timeout=60) == os.getpid()
+        wait_for(lambda: pool.submit(write()).result(timeout=60) != os.getpid(), 60)
+    [line] = told
+    assert "none is ready after 0 s" in line
+
+
+LIMITED = """
+import sys
+from pathlib import Path
+from synthdet.io.decoding import DecodeLimits, DecodePool
+from tests.io.test_decoding import answer
+with DecodePool(2, DecodeLimits(), answer) as pool:
+    print([pool.submit(Path(path)).result() for path in sys.argv[1:]])
+"""
+
+
+def inherit_a_memory_limit() -> None:
+    """As in a container: less than the pool would set, and no right to raise it."""
+    drop, raise_limits = 24, 24  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE
+    ctypes.CDLL(None).prctl(drop, raise_limits)  # root's; others do not have it
+    resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000,) * 2)
+
+
+def test_an_inherited_memory_limit_is_told_and_costs_no_file(write: Write) -> None:
+    command = [sys.executable, "-c", LIMITED, write(green=1), write(green=2)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=inherit_a_memory_limit,
+    )
+    assert done.stdout == "[1, 2]\n", done.stderr
+    assert done.stderr.startswith("warning: a picture has about ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_proc_the_memory_is_limited_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(decoding, "Path", lambda *_: Path("/nowhere"))
+    monkeypatch.setattr(decoding.resource, "setrlimit", lambda _, limit: limits.append(limit))
+    assert decoding._limit_memory(2**30) == []
+    assert limits == [(2**31, 2**31)]
 
 
 def test_a_moment_without_processes_costs_nothing(
