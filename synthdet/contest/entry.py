@@ -54,17 +54,16 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     rule = verdict_rule(read_config(weights), args.max_error)
     manifest = read_manifest(args.input)
     options = _options(args, weights, locator, len(manifest.rows))
-    result = score(manifest, _beside(args.output, ".journal"), options, started, interrupted)
-
-    logits = [answer.logit for answer in result.logits.answers]
-    began = time.monotonic()
-    write_logits(args.output, [row.name for row in manifest.rows], logits)
-    result.logits.seconds["write"] = time.monotonic() - began
+    names = [row.name for row in manifest.rows]
+    result = score(
+        manifest, _beside(args.output, ".journal"), options, started, interrupted,
+        write=lambda logits: write_logits(args.output, names, logits),
+    )  # fmt: skip
     report = make_report(manifest, options, result, rule, time.monotonic() - started)
     _write_report(_report_path(args), report)
     if result.complete:
         result.remove_journals()
-    packer(manifest.rows, logits)
+    packer(manifest.rows, [answer.logit for answer in result.logits.answers])
     if not args.quiet:
         say(_summary(args.output, report))
     _warn_of_fallbacks(report, _report_path(args))

@@ -19,7 +19,7 @@ from synthdet.contest.masking import MAPS, REFINEMENT, RESOLUTION
 from synthdet.contest.options import LocateOptions, Options
 from synthdet.contest.pipeline import Result, score
 from synthdet.contest.stages import EXTRA_VIEWS
-from synthdet.errors import ImageError, UsageError
+from synthdet.errors import ImageError, OutputError, UsageError
 from synthdet.formats.contest import stored_size
 from synthdet.formats.masks import read_instances, read_mask
 from synthdet.inference.localizer import Located
@@ -220,6 +220,17 @@ def test_killed_and_resumed_masks_are_the_same(
         assert not list(output.parent.glob("*.journal"))
 
 
+def test_logits_are_on_disk_before_the_first_mask(
+    long_run: tuple[list[object], Path, Path],
+) -> None:
+    args, output, _ = long_run
+    process = start(*args)
+    wait_for(lambda: masked(output) >= 1)
+    process.kill()
+    process.communicate()
+    assert len(read(output)) == 13  # a header and every row
+
+
 def test_an_interrupt_while_masks_are_made_leaves_all_logits(
     long_run: tuple[list[object], Path, Path],
 ) -> None:
@@ -325,7 +336,9 @@ def locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locate:
         locator = ScriptedLocator(script)
         monkeypatch.setitem(masking.LOCATORS, "localizer", lambda *_: locator)
         extra = {
-            key: options.pop(key) for key in ("clock", "interrupted", "warn") if key in options
+            key: options.pop(key)
+            for key in ("clock", "interrupted", "warn", "write")
+            if key in options
         }
         extra.setdefault("warn", lambda line: None)
         chosen = Options(
@@ -400,6 +413,31 @@ def test_where_the_logit_is_the_maps_the_map_is_never_given_up(
     assert [drop["step"] for drop in result.logits.dropped] == [RESOLUTION]
     assert result.logits.ended == "deadline"
     assert result.logits.answers[20].logit == 20
+
+
+def test_logits_are_handed_over_once_and_before_the_masks(locate: Locate) -> None:
+    handed: list[Sequence[float]] = []
+
+    def script(number: int) -> Located:
+        assert len(handed) == 1
+        return located(number)
+
+    result, _ = locate(numbered(3), script, write=handed.append)
+    assert handed == [[answer.logit for answer in result.logits.answers]]
+    assert outcome_of(result).answers[2].status == "ok"
+
+
+def test_masks_that_break_off_leave_the_logits_handed_over(
+    locate: Locate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("no room")
+
+    handed: list[Sequence[float]] = []
+    monkeypatch.setattr(masking.LocatorStage, "begin", full)
+    with pytest.raises(OutputError):
+        locate(numbered(3), write=handed.append)
+    assert len(handed[0]) == 3
 
 
 def test_a_run_that_ends_with_the_logits_makes_no_masks(locate: Locate) -> None:

@@ -79,7 +79,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         model = ScriptedModel(folder, script)
         monkeypatch.setattr(Detector, "load", lambda *_: model)
         extra = {
-            key: options.pop(key) for key in ("interrupted", "warn", "clock") if key in options
+            key: options.pop(key)
+            for key in ("interrupted", "warn", "clock", "write")
+            if key in options
         }
         rows = [Row(name or "", name and tmp_path / name) for name in names]  # type: ignore[arg-type]
         manifest = Manifest("filename", rows, "0" * 64)
