@@ -1,5 +1,6 @@
 """Small pictures and a small detector, made on the spot."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from synthdet.preprocessing.detector_views import InputSpec
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+# A texture of a kind that no decoder has: Pillow raises NotImplementedError at its header.
+DDS = b"DDS " + struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0) + bytes(44)
+DDS += struct.pack("<2I4s5I", 32, 4, b"QQQQ", 0, 0, 0, 0, 0) + bytes(20)
 
 
 def write_detector(

@@ -7,15 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthdet.contest.budget import default_budget
+from synthdet.contest.budget import default_budget, packing_time
 from synthdet.errors import OutputError, UsageError
 from synthdet.inference.weights import Task, read_config, shipped_weights
 from synthdet.process_setup import say
 
 if TYPE_CHECKING:
+    from synthdet.contest.journal import Answer
     from synthdet.contest.options import Options
     from synthdet.contest.pipeline import Result
     from synthdet.formats.contest import Run
@@ -63,23 +65,21 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     _write_report(_report_path(args), report)
     if result.complete:
         result.remove_journals()
-    packer(manifest.rows, [answer.logit for answer in result.logits.answers])
+    packer(manifest.rows, result)
     if not args.quiet:
         say(_summary(args.output, report))
     _warn_of_fallbacks(report, _report_path(args))
     return result
 
 
-def _packer(
-    args: argparse.Namespace, weights: Path
-) -> Callable[[Sequence["Row"], Sequence[float]], None]:
-    """What ``--pack`` asks to be done with the rows and their logits; nothing without it.
+def _packer(args: argparse.Namespace, weights: Path) -> Callable[[Sequence["Row"], "Result"], None]:
+    """What ``--pack`` asks to be done with the rows and their answers; nothing without it.
 
     Raises:
         UsageError: the contest wants what is not there.
     """
     if not args.pack:
-        return lambda rows, logits: None
+        return lambda rows, result: None
     from synthdet.formats.contest import Predictions
     from synthdet.formats.submission import check_needs, label_threshold, pack
 
@@ -87,8 +87,14 @@ def _packer(
     threshold = label_threshold(args.pack, read_config(weights).thresholds)
     contest_run: Run = args.run or "open"
 
-    def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
-        predictions = Predictions(rows, logits, args.team, contest_run, threshold, args.masks)
+    def write(rows: Sequence["Row"], result: "Result") -> None:
+        answers = result.logits.answers
+        sized = [_sized(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        logits = [answer.logit for answer in answers]
+        early = not result.complete
+        predictions = Predictions(
+            sized, logits, args.team, contest_run, threshold, args.masks, ended_early=early
+        )
         folder = _beside(args.output, ".submission")
         folder.mkdir(exist_ok=True)
         pack(args.pack, predictions, folder)
@@ -96,11 +102,23 @@ def _packer(
     return write
 
 
+def _sized(row: "Row", answer: "Answer") -> "Row":
+    """The row with what decoding has learned of its size.
+
+    A file that was tried in vain is not opened again: only those that the run did not reach are.
+    """
+    reached = answer.status not in ("deadline", "interrupted", "failed")
+    return replace(row, size=answer.size, path=None if reached else row.path)
+
+
 def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows: int) -> "Options":
     from synthdet.contest.options import LocateOptions, Options
     from synthdet.io.decoding import DecodeLimits
 
-    automatic = None if _locates(args) else default_budget(rows)
+    budget = args.budget
+    if budget == "auto":
+        budget = None if _locates(args) else default_budget(rows)
+    packs = args.pack and budget is not None
     return Options(
         weights=weights,
         locator=locator,
@@ -108,7 +126,8 @@ def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,
-        budget=automatic if args.budget == "auto" else args.budget,
+        budget=budget,
+        packing=packing_time(budget, rows, args.masks is not None) if packs else 0.0,
         resume=args.resume,
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,

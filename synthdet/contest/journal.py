@@ -27,12 +27,14 @@ class Answer:
         status: "ok", or why the row is a fallback.
         detail: what was found, for a person; empty where there is nothing to say.
         views: logits of the picture's single views; empty where it has one, or it is not known.
+        size: (height, width) of the stored raster, where a decode worker could read its header.
     """
 
     logit: float
     status: str = "ok"
     detail: str = ""
     views: tuple[float, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 class Journal:
@@ -116,14 +118,23 @@ def _parse_batch(line: bytes) -> tuple[int, list[Answer]] | None:
     """One whole line -> first row and answers; None where it was cut short or damaged."""
     try:
         content = _parse(line) or {}
-        answers = [
-            Answer(logit, status, detail, *map(tuple, views))
-            for logit, status, detail, *views in content["answers"]
-        ]
+        answers = [_answer(*values) for values in content["answers"]]
         finite = all(math.isfinite(z) for one in answers for z in (one.logit, *one.views))
         return (int(content["start"]), answers) if finite else None
-    except (KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError):
         return None
+
+
+def _answer(
+    logit: float,
+    status: str,
+    detail: str,
+    views: Sequence[float] = (),
+    size: Sequence[int] | None = None,
+) -> Answer:
+    """From the values of a line; those of earlier versions have fewer."""
+    raster = None if size is None else (int(size[0]), int(size[1]))
+    return Answer(logit, status, detail, tuple(views), raster)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from synthdet.inference.localizer import Localizer, Located, Locates
 from synthdet.inference.mask_folder import MaskFolder
 from synthdet.inference.session import Warn
 from synthdet.inference.weights import LocalizationSpec, Task, read_config
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, Size
 from synthdet.io.manifest import Row
 from synthdet.preprocessing.resizing import Image
 
@@ -130,22 +130,27 @@ class LocatorStage(Stage[LoadedImage]):
         """One picture -> its answer, once its mask is written."""
         row = self._rows[rows[0]]
         if row.name not in self._known:
-            self._known[row.name] = self._answer(row, seen.pop(), keeps)
+            size = self.sizes[rows[0]] if self.sizes else None
+            self._known[row.name] = self._answer(row, seen.pop(), size, keeps)
         return [self._known[row.name]]
 
-    def _answer(self, row: Row, item: LoadedImage | ImageError | None, keeps: Keeps) -> Answer:
+    def _answer(
+        self, row: Row, item: LoadedImage | ImageError | None, size: Size | None, keeps: Keeps
+    ) -> Answer:
         """Whatever goes wrong costs this row its map, and the others nothing."""
         if item is None:
-            return self._fall_back(row, "dropped", "no time was left for its map")
+            return self._fall_back(row, size, "dropped", "no time was left for its map")
         if isinstance(item, ImageError):
-            return self._fall_back(row, item.fault, str(item))
+            return self._fall_back(row, item.size or size, item.fault, str(item))
         self._sizes.append(item.pixels.nbytes)
         try:
             found = self._locate(item.pixels, keeps)
             unwritten = self._write(row, item, found)
         except Exception as error:  # whatever the runtime raises costs a row, not the run
-            return self._fall_back(row, "model", f"the model failed on this picture ({error})")
-        return unwritten or Answer(found.logit, "ok", "; ".join(item.notes))
+            return self._fall_back(
+                row, item.stored_size, "model", f"the model failed on this picture ({error})"
+            )
+        return unwritten or Answer(found.logit, "ok", "; ".join(item.notes), size=item.stored_size)
 
     def _locate(self, image: Image, keeps: Keeps) -> Located:
         locate = self._options.locate
@@ -166,22 +171,22 @@ class LocatorStage(Stage[LoadedImage]):
         try:
             self._files.write(row, item, found)
         except OutputError as error:
-            return Answer(found.logit, "unwritten", str(error))
+            return Answer(found.logit, "unwritten", str(error), size=item.stored_size)
         return None
 
     def _half_side(self, image: Image) -> int:
         side: int = max(image.shape[:2])
         return max(self.config.input.size, min(side, self._spec.max_side or side) // 2)
 
-    def _fall_back(self, row: Row, status: str, detail: str) -> Answer:
+    def _fall_back(self, row: Row, size: Size | None, status: str, detail: str) -> Answer:
         """The prior, and a mask of zeros where one is asked for and can be made."""
         try:
-            written = self._files.write_zeros(row, self._options.limits.pixels)
-        except Exception as error:  # a full disk, or a header that breaks its reader
+            written = self._files.write_zeros(row, size, self._options.limits.pixels)
+        except Exception as error:  # a full disk
             written, detail = False, f"{detail}; {error}"
         if self._files.mask(row) is not None:
             detail += "; its mask is all zeros" if written else "; it has no mask"
-        return Answer(self.config.prior_logit, status, detail)
+        return Answer(self.config.prior_logit, status, detail, size=size)
 
 
 def _whole_picture(loaded: LoadedImage) -> LoadedImage:

@@ -40,6 +40,7 @@ class Options:
         workers: decode processes; None takes one for each CPU that may be used.
         threads: CPU threads of the model; None takes one for each CPU that may be used.
         budget: seconds from process start to the finished output; None for no deadline.
+        packing: seconds of the budget that are kept for what comes after the output.
         resume: continue an earlier run's journal where input, weights and options are the same.
         limits: what decoding one file may cost.
         progress: draw a progress bar on stderr where that is a terminal.
@@ -53,6 +54,7 @@ class Options:
     workers: int | None = None
     threads: int | None = None
     budget: float | None = None
+    packing: float = 0.0
     resume: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     progress: bool = True

@@ -137,6 +137,7 @@ def _execute(passes: list[RowPass[Any]], write: Callable[[Sequence[float]], None
         for one in passes:
             ended = one.execute(thread, loading) if ended == "complete" else one.skip(ended)
             if one is passes[0]:
+                passes[-1].stage.sizes = [answer.size for answer in one.outcome.answers]
                 began = time.monotonic()
                 write([answer.logit for answer in one.outcome.answers])
                 one.outcome.seconds["write"] = time.monotonic() - began

@@ -133,8 +133,9 @@ class RowPass(Generic[S]):
         self._run = run
         self._rows: Sequence[Row] = run.manifest.rows
         self._options = run.options
+        budget = run.options.budget and run.options.budget - run.options.packing
         self._governor = Governor(
-            run.options.budget, len(self._rows), stage.ladder, run.started, run.clock, share
+            budget, len(self._rows), stage.ladder, run.started, run.clock, share
         )
         self._answers: list[Answer | None] = [None] * len(self._rows)
         self._done = 0

@@ -12,7 +12,7 @@ from synthdet.errors import ImageError
 from synthdet.inference.detector import Detector
 from synthdet.inference.session import OnnxModel, Warn
 from synthdet.inference.weights import WeightsConfig, read_config
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, Size
 from synthdet.preprocessing.detector_views import Seen, Views, views_of
 
 EXTRA_VIEWS = "extra views"  # the governor's step: all but the most telling view of a picture
@@ -33,6 +33,7 @@ class Stage(ABC, Generic[S]):
         most_workers: decode processes that it can keep busy.
         model: once `load` has returned.
         rows_at_once: rows in a batch, once `load` has returned.
+        sizes: of the rows' rasters, as an earlier pass has found them; empty where there was none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Stage(ABC, Generic[S]):
     most_workers: int = 1024
     model: OnnxModel
     rows_at_once: int
+    sizes: Sequence[Size | None] = ()
 
     @abstractmethod
     def load(self) -> None:
@@ -113,7 +115,7 @@ class DetectorStage(Stage[Seen]):
             pictures = [views.first() for views in pictures]
         logits = iter(self._logits(pictures))
         return [
-            self._fallback(item.fault, str(item))
+            self._fallback(item.fault, str(item), item.size)
             if isinstance(item, ImageError)
             else self._judge(next(logits), item)
             for item in seen
@@ -133,11 +135,13 @@ class DetectorStage(Stage[Seen]):
 
     def _judge(self, judged: _Judged | Exception, seen: Seen) -> Answer:
         if isinstance(judged, Exception):
-            return self._fallback("model", f"the model failed on this picture ({judged})")
+            return self._fallback(
+                "model", f"the model failed on this picture ({judged})", seen.size
+            )
         logit, views = judged
         if not abs(logit) < float("inf"):
-            return self._fallback("model", f"the model answered {logit}")
-        return Answer(logit, "ok", "; ".join(seen.notes), views)
+            return self._fallback("model", f"the model answered {logit}", seen.size)
+        return Answer(logit, "ok", "; ".join(seen.notes), views, seen.size)
 
-    def _fallback(self, status: str, detail: str) -> Answer:
-        return Answer(self.config.prior_logit, status, detail)
+    def _fallback(self, status: str, detail: str, size: Size | None) -> Answer:
+        return Answer(self.config.prior_logit, status, detail, size=size)

@@ -15,7 +15,6 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
-    stored_size,
     well_formed,
 )
 from synthdet.formats.masks import stem
@@ -45,7 +44,7 @@ def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
         return
     matched = match_ids([image_id for image_id, _ in records], rows, stem, faults)
     for (image_id, text), row in zip(records, matched, strict=True):
-        size = stored_size(row) if row else None
+        size = row.size if row else None
         reason = _fault(text, size[0] * size[1] if size else None)
         if reason:
             faults.add("run lengths are malformed", f"{image_id!r}: {reason}")

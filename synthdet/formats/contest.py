@@ -1,7 +1,6 @@
 """What contest formats share: the predictions to pack, ids of images, and faults in words."""
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from synthdet.errors import InputError
-from synthdet.formats.masks import LOC_THRESHOLD, Size, base_name, read_mask, stem
-from synthdet.io.images import raster_size
+from synthdet.formats.masks import LOC_THRESHOLD, base_name, read_mask, stem
 from synthdet.io.manifest import Row
 from synthdet.io.table import Record
 
@@ -34,6 +31,7 @@ class Predictions:
         run: MediaEval's two kinds: trained on the organisers' data alone, or on anything.
         threshold: on the logit, for the formats that want a label.
         masks: folder of masks named by stem; None for the formats without masks.
+        ended_early: whether the run that writes the masks may have made none.
     """
 
     rows: Sequence[Row]
@@ -42,6 +40,7 @@ class Predictions:
     run: Run = "open"
     threshold: float = 0.0
     masks: Path | None = None
+    ended_early: bool = False
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.logits):
@@ -180,30 +179,18 @@ def well_formed(
     return [record for record in records if len(record) == len(header)]
 
 
-def stored_size(row: Row) -> Size | None:
-    """(H, W) of an image as it is stored, from its header alone; None where that says nothing."""
-    if row.path is None or not row.path.is_file():  # opening a pipe would wait for ever
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
-            with Image.open(row.path) as image:
-                return raster_size(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
 def warn_of_missing_masks(predictions: Predictions) -> None:
     """Say how many images have no mask; they are packed as images in which nothing was found.
 
     Raises:
-        InputError: not one image has a mask, so the folder is the wrong one.
+        InputError: not one image has a mask, so the folder is the wrong one, unless a run that
+            ended early has written into it.
     """
     images = [predictions.rows[i] for i in index_by_id(predictions.rows, stem).values()]
     without = [row.name for row in images if predictions.mask_of(row) is None]
     if not without:
         return
-    if len(without) == len(images):
+    if len(without) == len(images) and not predictions.ended_early:
         raise InputError(
             f"{predictions.masks} holds no mask for any of {len(images)} images (looked for "
             f"{stem(without[0])}.npz): give the folder that main.py --masks wrote"
@@ -221,8 +208,8 @@ def found_pixels(predictions: Predictions, position: int) -> npt.NDArray[np.bool
         MaskError: the mask is damaged, or has another size than its image.
     """
     row = predictions.rows[position]
-    size, path = stored_size(row), predictions.mask_of(row)
+    path = predictions.mask_of(row)
     if path is None:
-        return np.zeros(size or (1, 1), bool)
-    found: npt.NDArray[np.bool_] = read_mask(path, size) >= LOC_THRESHOLD
+        return np.zeros(row.size or (1, 1), bool)
+    found: npt.NDArray[np.bool_] = read_mask(path, row.size) >= LOC_THRESHOLD
     return found

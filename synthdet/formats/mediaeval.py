@@ -24,7 +24,6 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
-    stored_size,
     well_formed,
 )
 from synthdet.formats.logits import is_finite_number
@@ -140,7 +139,7 @@ def _mask_members(predictions: Predictions, scores: bytes) -> Iterator[tuple[str
     for name, position in index_by_id(predictions.rows, _mask_name).items():
         row = predictions.rows[position]
         mask = predictions.mask_of(row)
-        yield name, mask_bytes(mask) if mask else empty_mask(stored_size(row) or (1, 1))
+        yield name, mask_bytes(mask) if mask else empty_mask(row.size or (1, 1))
 
 
 def _mask_name(name: str) -> str:
@@ -224,7 +223,7 @@ def _lint_masks(
             faults.add("a file in the ZIP is no mask of an image in the input list", name)
     for name, position in index.items():
         if name in members:
-            _lint_mask(archive, members[name], stored_size(rows[position]), faults)
+            _lint_mask(archive, members[name], rows[position].size, faults)
         else:
             faults.add("an image has no mask in the ZIP", f"{name} for {rows[position].name!r}")
 

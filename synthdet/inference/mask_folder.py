@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from synthdet.errors import OutputError, UsageError
-from synthdet.formats.contest import stored_size
-from synthdet.formats.masks import mask_files, stem, write_instances, write_mask
+from synthdet.formats.masks import Size, mask_files, stem, write_instances, write_mask
 from synthdet.formats.overlay import write_overlay
 from synthdet.inference.localizer import Located
 from synthdet.inference.session import Warn
@@ -70,10 +69,9 @@ class MaskFolder:
             labels = turn_to_stored(found.instances, loaded.orientation)
             write_instances(_instances_beside(mask), labels, loaded.stored_size)
 
-    def write_zeros(self, row: Row, most_pixels: int) -> bool:
+    def write_zeros(self, row: Row, size: Size | None, most_pixels: int) -> bool:
         """Write a mask in which nothing was found; false where the image's size is not known."""
         mask = self.mask(row)
-        size = stored_size(row) if mask else None
         if mask is None or size is None or size[0] * size[1] > most_pixels:
             return False
         _make_folder(mask.parent)

@@ -33,6 +33,7 @@ from synthdet.io.jpeg_tables import ijg_quality
 
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
+Size = tuple[int, int]  # (height, width)
 _Pixels = npt.NDArray[np.uint8]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -71,7 +72,7 @@ class LoadedImage:
     """
 
     pixels: _Pixels
-    stored_size: tuple[int, int]
+    stored_size: Size
     orientation: int
     notes: tuple[str, ...]
     jpeg_quality: int | None = None
@@ -97,7 +98,25 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
     except MemoryError:
         fault, reason = "memory", "decoding it takes more memory than is allowed"
     # Raised out here, the error does not keep alive the frames whose buffers filled the memory.
-    raise image_error(fault, path, reason)
+    size = stored_size(path) if fault in ("undecodable", "too_large", "memory") else None
+    raise image_error(fault, path, reason, size)
+
+
+def stored_size(path: Path) -> Size | None:
+    """(height, width) of the raster in a file, from its header alone; None where that says nothing.
+
+    To be called where a clock runs: a header may take as long to read as a picture.
+    """
+    try:
+        with (
+            open_regular(path) as file,
+            _turn[0],
+            _pillow(MAX_PIXELS, lenient=False),
+            identify(file) as image,
+        ):
+            return raster_size(image)
+    except (ImageError, MemoryError, Image.DecompressionBombError, *DECODER_ERRORS):
+        return None
 
 
 def leave_decoding() -> None:
@@ -105,9 +124,9 @@ def leave_decoding() -> None:
     _turn[0] = threading.Lock()
 
 
-def image_error(fault: ImageFault, path: Path, reason: str) -> ImageError:
+def image_error(fault: ImageFault, path: Path, reason: str, size: Size | None = None) -> ImageError:
     """An ImageError that names the file, in one line whatever the name holds."""
-    return ImageError(fault, f"{_NAMES.repr(os.fspath(path))}: {reason}")
+    return ImageError(fault, f"{_NAMES.repr(os.fspath(path))}: {reason}", size)
 
 
 _NAMES = reprlib.Repr()
@@ -254,7 +273,7 @@ def turn_upright(array: npt.NDArray[_Scalar], orientation: int) -> npt.NDArray[_
     return np.ascontiguousarray(axes[::down, ::across])
 
 
-def raster_size(image: Image.Image) -> tuple[int, int]:
+def raster_size(image: Image.Image) -> Size:
     """(height, width) of the raster in the file, of an image that is open and not loaded."""
     # Of a TIFF, Pillow gives the size that it will have once it is turned upright.
     swapped = image.format == "TIFF" and _ORIENTATIONS[_orientation(image)][0]

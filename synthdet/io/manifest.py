@@ -41,10 +41,12 @@ class Row:
     Attributes:
         name: the cell exactly as it stands in the input, for the output.
         path: where the file should lie; None where the cell is empty or holds a NUL.
+        size: (height, width) of the stored raster, once a decode worker has read it.
     """
 
     name: str
     path: Path | None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

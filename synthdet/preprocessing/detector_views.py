@@ -100,12 +100,14 @@ class Seen:
 
     views: Views
     notes: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None  # of the stored raster
 
 
 def views_of(loaded: "LoadedImage", spec: InputSpec, familiar: Familiar | None = None) -> Seen:
     """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
     views = make_views(loaded.pixels, spec)
-    return Seen(views, loaded.notes + doubts(loaded, views.pixels[0], familiar))
+    notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
+    return Seen(views, notes, loaded.stored_size)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

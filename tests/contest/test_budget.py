@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synthdet.contest.budget import Governor, default_budget
+from synthdet.contest.budget import Governor, default_budget, packing_time
 
 STEPS = ("refinement", "extra views")
 
@@ -40,6 +40,12 @@ def govern(
 
 
 @pytest.mark.parametrize(("rows", "seconds"), [(0, 120), (100, 120), (5000, 3400)])
+def test_time_for_packing_is_kept_but_never_more_than_a_quarter() -> None:
+    assert packing_time(3400.0, 5000, masks=False) == pytest.approx(2.5)
+    assert packing_time(3400.0, 5000, masks=True) == pytest.approx(102.0)
+    assert packing_time(60.0, 5000, masks=True) == pytest.approx(15.0)
+
+
 def test_default_budget_is_the_contests_hour_less_the_containers_start(
     rows: int, seconds: float
 ) -> None:

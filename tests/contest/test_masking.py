@@ -3,6 +3,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,13 +22,12 @@ from synthdet.contest.options import LocateOptions, Options
 from synthdet.contest.pipeline import Result, score
 from synthdet.contest.stages import EXTRA_VIEWS
 from synthdet.errors import ImageError, OutputError, UsageError
-from synthdet.formats.contest import stored_size
 from synthdet.formats.masks import read_instances, read_mask
 from synthdet.inference.localizer import Located
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, stored_size
 from synthdet.io.manifest import Manifest, Row
-from tests.conftest import ModelStandIn, write_detector, write_localizer
-from tests.test_main import read, read_report, run, start, wait_for
+from tests.conftest import DDS, ModelStandIn, write_detector, write_localizer
+from tests.test_main import ROOT, read, read_report, run, start, wait_for
 
 GAIN = 8.0
 
@@ -79,7 +80,7 @@ def test_masks_lie_as_the_raster_is_stored(tmp_path: Path, models: list[object])
     assert done.returncode == 0, done.stderr
     assert "18 maps" in done.stderr
     for name, raster in rasters.items():
-        size = stored_size(Row(name, tmp_path / name))
+        size = stored_size(tmp_path / name)
         assert size == raster.shape[:2]
         mask = read_mask(masks / f"{Path(name).stem}.npz", size)
         np.testing.assert_allclose(mask, direct(raster), atol=2e-3)
@@ -263,6 +264,41 @@ def test_a_large_picture_takes_bounded_memory(tmp_path: Path) -> None:
     np.testing.assert_allclose(mask[::97, ::89], direct(np.full((1, 1, 3), 200))[0, 0], atol=2e-3)
 
 
+WATCHED = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+import main
+code = main.main(sys.argv[2:])
+print(sum(path.endswith("out.csv") for path in opened), [p for p in opened if sys.argv[1] in p])
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("pack", [["mediaeval-b", "--team", "us"], ["aaltoes"], ["recodai"]])
+def test_the_main_process_opens_no_file_of_the_input(
+    tmp_path: Path, models: list[object], pack: list[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(noise(0)).save(pictures / "a.png")
+    (pictures / "cut.png").write_bytes((pictures / "a.png").read_bytes()[:60])
+    (pictures / "text.png").write_bytes(b"nothing")
+    (pictures / "bad.dds").write_bytes(DDS)
+    Image.new("1", (13_400, 13_400)).save(pictures / "large.png")  # more pixels than are allowed
+    names = ["a.png", "cut.png", "text.png", "bad.dds", "large.png", "gone.png"]
+    table = write_table(tmp_path, [f"pictures/{name}" for name in names])
+    args = [pictures, table, tmp_path / "out.csv", *models, "--masks", tmp_path / "m",
+            "--overlays", tmp_path / "o", "--pack", *pack]  # fmt: skip
+    command = [sys.executable, "-c", WATCHED, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" []\n")
+    assert not done.stdout.startswith("0 ")  # the watcher sees what is opened
+    assert read_mask(tmp_path / "m" / "cut.npz", (40, 56)).any() == np.False_
+    assert len(list((tmp_path / "out.csv.submission").iterdir())) >= 1
+
+
 # ---- the stage with a scripted decoder and model, so that every fault can be staged
 
 
@@ -289,7 +325,8 @@ class ScriptedPool:
         self.submitted.append(path.name)
         future: Future[Any] = Future()
         if path.suffix in (".bad", ".gone"):
-            future.set_exception(ImageError("undecodable", f"{path} is not an image"))
+            size = (80, 100) if path.suffix == ".bad" else None  # what its header tells
+            future.set_exception(ImageError("undecodable", f"{path} is not an image", size))
         else:
             pixels = np.full((80, 100, 3), int(path.stem), np.uint8)
             future.set_result(self._prepare(LoadedImage(pixels, (80, 100), 1, ("a note",))))
@@ -438,6 +475,22 @@ def test_masks_that_break_off_leave_the_logits_handed_over(
     with pytest.raises(OutputError):
         locate(numbered(3), write=handed.append)
     assert len(handed[0]) == 3
+
+
+def test_sizes_learned_with_the_logits_serve_the_masks_of_a_resumed_run(
+    locate: Locate, tmp_path: Path
+) -> None:
+    interrupted = threading.Event()
+
+    def script(number: int) -> Located:
+        interrupted.set()
+        return located(number)
+
+    half, _ = locate(numbered(3), script, interrupted=interrupted)
+    assert outcome_of(half).ended == "interrupted"
+    clock = Clock()
+    rest, _ = locate(numbered(3), clock.script, resume=True)
+    assert [answer.size for answer in rest.logits.answers] == [(80, 100)] * 3
 
 
 def test_a_run_that_ends_with_the_logits_makes_no_masks(locate: Locate) -> None:
