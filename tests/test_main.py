@@ -172,6 +172,49 @@ def test_quiet_says_nothing(tmp_path: Path, detector_folder: Path, write_images:
     assert not (tmp_path / "o.csv.report.json").exists()
 
 
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "link"])
+def test_stdout_is_written_to_and_never_replaced(
+    tmp_path: Path, detector_folder: Path, write_images: Any, output: str
+) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    table, target = write_images(2), tmp_path / output if output == "link" else output
+    links = Path("/dev/stdout").readlink(), Path("/dev/fd").readlink()
+    printed = tmp_path / "printed"
+    with printed.open("w") as stream:
+        stream.write("before\n")
+        stream.flush()
+        subprocess.run(
+            [sys.executable, str(MAIN), str(table), str(target), "--quiet", "--weights",
+             str(detector_folder)], stdout=stream, check=True, cwd=tmp_path,
+        )  # fmt: skip
+    lines = printed.read_text().splitlines()
+    if output == "link":  # a name like any other: the file that it leads to is replaced
+        lines = ["before", *lines]
+    assert lines[:2] == ["before", "filename,logit"]
+    assert len(lines) == 4
+    assert (Path("/dev/stdout").readlink(), Path("/dev/fd").readlink()) == links
+    assert (tmp_path / "link").is_symlink()
+    assert not list(tmp_path.glob("*.journal"))
+    assert not list(tmp_path.glob("*report*"))
+
+
+def test_a_pipe_is_written_to_and_a_link_keeps_leading_where_it_led(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    table = write_images(2)
+    os.mkfifo(tmp_path / "pipe")
+    process = start(table, tmp_path / "pipe", "--weights", detector_folder)
+    assert (tmp_path / "pipe").read_bytes().startswith(b"filename,logit\n")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    (tmp_path / "link.csv").symlink_to("elsewhere.csv")
+    done = run(table, tmp_path / "link.csv", "--weights", detector_folder)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read(tmp_path / "elsewhere.csv")) == 3
+    assert run(table, "/dev/full", "--weights", detector_folder).returncode == 1
+
+
 def test_a_submission_is_packed_in_the_same_run(tmp_path: Path, write_images: Any) -> None:
     weights = write_detector(tmp_path / "w", thresholds={"f1": 0.5})
     out = tmp_path / "out"
@@ -231,9 +274,10 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--report", "out.csv"], "expected different files"),
         (["out.csv.journal", "out.csv"], "expected different files"),
         (["out.csv.masks.journal", "out.csv"], "expected different files"),
-        (["in.csv", "out.csv", "--report", "folder"], "a folder or a device"),
-        (["in.csv", "out.csv", "--report", "/dev/null"], "a folder or a device"),
-        (["in.csv", "folder"], "a folder or a device"),
+        (["in.csv", "out.csv", "--report", "folder"], "is a folder"),
+        (["in.csv", "folder"], "is a folder"),
+        (["in.csv", "/dev/null", "--resume"], "is no file"),
+        (["in.csv", "/dev/null", "--pack", "vipcup"], "is no file"),
         (["picture.png", "out.csv"], "not a table"),
         (["no_column.csv", "out.csv"], "filename"),
         (["in.csv", "out.csv", "--weights", "folder"], "config.json"),

@@ -41,7 +41,9 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", type=Path, nargs="?",
         help="CSV with a column 'filename'; paths are relative to the CSV's own folder.")
     add("output", metavar="OUTPUT", type=Path, nargs="?",
-        help="CSV to write, with the columns 'filename' and 'logit'.")
+        help="CSV to write, with the columns 'filename' and 'logit'. '-' is stdout. Of a link, the "
+        "file that it leads to is replaced; stdout, a pipe or a device is written to, and then "
+        "there is no report unless --report asks for it.")
     add("--weights", metavar="DIR", type=Path, action="append", default=[],
         help="Use the model in this folder. May be repeated for models of different tasks; a task "
         "without a folder uses the shipped model. The logits are the detector's, unless the only "

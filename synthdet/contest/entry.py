@@ -6,14 +6,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from synthdet.contest.budget import default_budget, packing_time
 from synthdet.errors import OutputError, UsageError
 from synthdet.inference.weights import Task, read_config, shipped_weights
+from synthdet.io.files import is_stream
 from synthdet.process_setup import say
 
 if TYPE_CHECKING:
@@ -57,18 +60,21 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     manifest = read_manifest(args.input)
     options = _options(args, weights, locator, len(manifest.rows))
     names = [row.name for row in manifest.rows]
-    result = score(
-        manifest, _beside(args.output, ".journal"), options, started, interrupted,
-        write=lambda logits: write_logits(args.output, names, logits),
-    )  # fmt: skip
+    with _journal(args.output) as journal:
+        result = score(
+            manifest, journal, options, started, interrupted,
+            write=lambda logits: write_logits(args.output, names, logits),
+        )  # fmt: skip
     report = make_report(manifest, options, result, rule, time.monotonic() - started)
-    _write_report(_report_path(args), report)
+    where = _report_path(args)
+    if where:
+        _write_report(where, report)
     if result.complete:
         result.remove_journals()
     packer(manifest.rows, result)
     if not args.quiet:
         say(_summary(args.output, report))
-    _warn_of_fallbacks(report, _report_path(args))
+    _warn_of_fallbacks(report, where)
     return result
 
 
@@ -154,7 +160,7 @@ def _check_paths(args: argparse.Namespace) -> None:
     paths = {
         "INPUT": args.input,
         "OUTPUT": args.output,
-        "the report": _report_path(args),
+        "the report": _report_path(args) or _beside(args.output, ".report.json"),
         "the journal": _beside(args.output, ".journal"),
         "the masks' journal": _beside(args.output, ".masks.journal"),
     }
@@ -163,10 +169,15 @@ def _check_paths(args: argparse.Namespace) -> None:
         named = ", ".join(f"{name} {path}" for name, path in paths.items())
         raise UsageError(f"found {named}, expected different files: choose another OUTPUT")
     for name in ("OUTPUT", "the report"):
-        if paths[name].exists() and not paths[name].is_file():
+        if paths[name].is_dir():
             raise UsageError(
-                f"{name} {paths[name]} is a folder or a device, expected a file to write or replace"
+                f"{name} {paths[name]} is a folder, expected a file to write or replace"
             )
+    if is_stream(args.output) and (args.resume or args.pack):
+        raise UsageError(
+            f"--resume and --pack keep files beside OUTPUT, and {args.output} is no file: "
+            "give a file"
+        )
 
 
 def _beside(output: Path, suffix: str) -> Path:
@@ -229,9 +240,22 @@ def _check_refinement(refinement: str) -> None:
         find_densecrf()  # a refusal comes now rather than after an hour
 
 
-def _report_path(args: argparse.Namespace) -> Path:
+def _report_path(args: argparse.Namespace) -> Path | None:
+    """None where it is not asked for and OUTPUT is no file, so that nothing can lie beside it."""
+    if args.report is None and is_stream(args.output):
+        return None
     path: Path = args.report or _beside(args.output, ".report.json")
     return path
+
+
+@contextmanager
+def _journal(output: Path) -> Iterator[Path]:
+    """Where finished batches are kept: beside OUTPUT, or anywhere where that is no file."""
+    if not is_stream(output):
+        yield _beside(output, ".journal")
+        return
+    with TemporaryDirectory(prefix="synthdet-") as folder:
+        yield Path(folder) / "journal"
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:
@@ -244,7 +268,7 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
         say(f"warning: {error}")
 
 
-def _warn_of_fallbacks(report: dict[str, Any], path: Path) -> None:
+def _warn_of_fallbacks(report: dict[str, Any], path: Path | None) -> None:
     """The last line of a run that judged less than nine rows in ten, quiet or not."""
     rows, lost = report["input"]["rows"], dict(report["counts"])
     fallbacks = rows - lost.pop("ok", 0)
@@ -252,7 +276,7 @@ def _warn_of_fallbacks(report: dict[str, Any], path: Path) -> None:
         kinds = ", ".join(f"{count} {status}" for status, count in lost.items())
         say(
             f"warning: {fallbacks} of {rows} rows were not judged and hold the prior logit "
-            f"({kinds}): {path} says why"
+            f"({kinds}): {path or '--report FILE'} says why"
         )
 
 
