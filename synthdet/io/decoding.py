@@ -445,7 +445,8 @@ class _Process:
                 stderr=self._words,
                 # Threads of numpy's linear algebra would idle in every worker, and count as memory.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **_ONE_THREAD},
-                process_group=0,  # Ctrl-C in a terminal is the caller's to answer
+                # Ctrl-C in a terminal is the caller's to answer, and what it starts dies with it.
+                process_group=0,
             )
         except OSError:
             os.close(self._words)
@@ -453,6 +454,9 @@ class _Process:
         self.pid: int | None = self._process.pid
 
     def kill(self) -> None:
+        """Its whole group: what a decoder may have started is not to outlive it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
 
     def wait(self, timeout: float) -> int:

@@ -31,6 +31,14 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from synthdet.errors import ImageError, ImageFault
 from synthdet.io.jpeg_tables import ijg_quality
 
+# What is decoded, by Pillow's names. Left out are EPS, for which Pillow starts Ghostscript; IPTC,
+# which opens the file in it as anything; and those for which Pillow has no decoder of its own.
+RASTERS = {
+    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "HEIF",
+    "ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR",
+    "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+    "XVTHUMB",
+}  # fmt: skip
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
 Size = tuple[int, int]  # (height, width)
@@ -206,14 +214,20 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
 
 
 def identify(file: BinaryIO) -> ImageFile.ImageFile:
-    """Open by content. The file has no name here: an ending would change the order of plugins."""
+    """Open by content, as one of `RASTERS`.
+
+    The file has no name here: an ending would change the order of plugins.
+    """
+    for teach in (Image.preinit, Image.init, lambda: _is_heif(file) and _register_heif()):
+        teach()
+        with suppress(UnidentifiedImageError):
+            return _open(file)
+    return _open(file)
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
     file.seek(0)
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        if not _is_heif(file) or not _register_heif():
-            raise
-        return Image.open(file)
+    return Image.open(file, formats=[name for name in Image.ID if name in RASTERS])
 
 
 def _is_heif(file: BinaryIO) -> bool:

@@ -243,6 +243,25 @@ print(pool.peak_bytes)
     assert 10 * 2**20 < int(done.stdout) < 300 * 2**20
 
 
+def start_a_program(loaded: LoadedImage) -> int:
+    """As Pillow starts Ghostscript."""
+    program = subprocess.Popen(["sleep", "60"])
+    Path(os.environ["NOTE"]).write_text(str(program.pid))
+    return hang(loaded)
+
+
+def test_what_a_worker_has_started_dies_with_it(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / "note"
+    monkeypatch.setenv("NOTE", str(note))
+    with DecodePool(1, LIMITS, start_a_program) as pool:
+        with pytest.raises(ImageError, match="not decoded within"):
+            pool.submit(write()).result()
+        program = int(note.read_text())
+        wait_for(lambda: not lives(program))
+
+
 def test_a_cancelled_file_is_dropped(write: Write) -> None:
     with DecodePool(1, LIMITS, obey) as pool:
         ran, cancelled = pool.submit(write(hang)), pool.submit(write(green=1))
