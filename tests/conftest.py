@@ -171,6 +171,7 @@ class ModelStandIn:
     """What a pass asks of the model behind a scripted detector or localizer."""
 
     provider, precision = "cpu", "fp32"
+    stop_at = float("inf")
 
     def __init__(self, batch: int) -> None:
         self.fix_batch_size(batch)

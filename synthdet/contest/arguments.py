@@ -118,6 +118,12 @@ def _add_locating(parser: argparse.ArgumentParser) -> None:
     add("--refine", choices=("none", "guided", "crf"), default="none",
         help="Fit each map to the edges of its image, by a guided filter or by a dense "
         "conditional random field, which needs requirements-crf.txt. The default is %(default)s.")
+    add("--mask-seconds", metavar="S", type=positive_float, default=120.0,
+        help="Give up on a map that takes longer than S seconds; the mask is zeros. The default is "
+        "%(default)s.")
+    add("--mask-pixels", metavar="N", type=positive_int, default=50_000_000,
+        help="Reduce images of more than N pixels to N for their map, which has the image's size "
+        "all the same. The default is %(default)s. Images far larger than the others come last.")
     # fmt: on
 
 

@@ -128,7 +128,9 @@ def _options(args: argparse.Namespace, weights: Path, locator: Path | None, rows
     return Options(
         weights=weights,
         locator=locator,
-        locate=LocateOptions(args.masks, args.overlays, args.views, args.refine),
+        locate=LocateOptions(
+            args.masks, args.overlays, args.views, args.refine, args.mask_seconds, args.mask_pixels
+        ),
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,

@@ -17,12 +17,16 @@ class LocateOptions:
         overlays: folder for a picture of each map over its image; None for none.
         views: turned views of a picture that are averaged, 1 to 5.
         refinement: how maps are fitted to the edges of pictures.
+        seconds: after which a picture's map is given up.
+        pixels: pictures of more are reduced to so many for their map.
     """
 
     masks: Path | None = None
     overlays: Path | None = None
     views: int = 1
     refinement: Refinement = "none"
+    seconds: float = 120.0
+    pixels: int = 50_000_000
 
 
 @dataclass(frozen=True)

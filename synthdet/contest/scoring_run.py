@@ -231,7 +231,7 @@ class RowPass(Generic[S]):
         thread: BackgroundThread,
         finished: dict[int, list[Answer]],
     ) -> None:
-        todo = self._take_finished(finished)
+        todo = self.stage.order(self._take_finished(finished))
         self.stage.begin(todo)
         self._done = self.outcome.resumed
         self._governor.begin(self._done)

@@ -77,6 +77,10 @@ class Stage(ABC, Generic[S]):
         """Whether an answer from an earlier run's journal holds."""
         return True
 
+    def order(self, todo: Sequence[range]) -> Sequence[range]:
+        """The batches that are left to compute, in the order in which they are computed."""
+        return todo
+
     def begin(self, todo: Sequence[range]) -> None:
         """The batches that are left to compute, before the first of them."""
 

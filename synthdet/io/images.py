@@ -57,6 +57,9 @@ _ORIENTATIONS = {
     5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1),
 }  # fmt: skip
 
+# The share of a damaged picture's rows without which it is given up: a header of some bytes may
+# promise millions of pixels, and whatever follows is paid for all of them.
+_LEAST_STANDING = 0.05
 _STRIP_PIXELS = 2**20  # pixels converted at a time, so that a conversion adds little memory
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits a sample
 _CUSTOMARY_WHITES = (1, 2**8 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # see _black_and_white
@@ -262,8 +265,14 @@ def _load(image: ImageFile.ImageFile, damage: str | None) -> None:
             raise
         image.tile = []  # nothing left to decode: the next call hands out what there is
         image.load()
-    if damage is not None and not any(np.any(np.asarray(strip)) for _, strip in _strips(image)):
-        raise ImageError("undecodable", damage)  # not one pixel stood
+    if damage is not None and _standing_rows(image) < _LEAST_STANDING * image.height:
+        raise ImageError("undecodable", damage)
+
+
+def _standing_rows(image: ImageFile.ImageFile) -> int:
+    """Rows of a damaged picture that have been decoded: those that are not zeros throughout."""
+    strips = (np.asarray(strip) for _, strip in _strips(image))
+    return sum(int(strip.any(axis=tuple(range(1, strip.ndim))).sum()) for strip in strips)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -546,6 +547,39 @@ def test_masks_of_an_earlier_run_are_not_taken_for_this_ones(
     locate(["0.png", "1.gone"])
     assert {path.name for path in folder.iterdir()} == {"0.npz", "other.npz"}
     assert mask_of(tmp_path, "0.png").shape == (80, 100)
+
+
+def test_pictures_of_too_many_pixels_are_reduced_for_their_map(
+    locate: Locate, tmp_path: Path
+) -> None:
+    few = LocateOptions(tmp_path / "m", pixels=80 * 100 // 4)
+    _, locator = locate(numbered(2), locate=few)
+    assert locator.asked == [(1, "none", 50)] * 2
+    _, locator = locate(numbered(1), locate=LocateOptions(tmp_path / "m", pixels=80 * 100))
+    assert locator.asked == [(1, "none", None)]
+
+
+def test_a_map_that_takes_too_long_costs_itself_alone(locate: Locate, tmp_path: Path) -> None:
+    def script(number: int) -> Located:
+        if number == 1:
+            raise TimeoutError  # as the model does once its time is over
+        return located(number)
+
+    result, locator = locate(numbered(3), script, locate=LocateOptions(tmp_path / "m", seconds=7))
+    answers = outcome_of(result).answers
+    assert [answer.status for answer in answers] == ["ok", "timeout", "ok"]
+    assert answers[1].detail == "its map took more than 7 s; its mask is all zeros"
+    assert 0 < locator.model.stop_at - time.monotonic() <= 7
+
+
+def test_pictures_far_larger_than_the_others_come_last(tmp_path: Path) -> None:
+    options = Options(write_localizer(tmp_path / "l"))
+    stage = masking.LocatorStage(options.weights, [], options, print, True)
+    rows = [range(row, row + 1) for row in range(7)]
+    assert stage.order(rows) == rows  # of pictures whose size nobody knows
+    assert stage.order([]) == []
+    stage.sizes = [(9000, 9000), (300, 200), (200, 200), None, (2000, 2000), (200, 250), (390, 200)]
+    assert [row[0] for row in stage.order(rows)] == [1, 2, 3, 5, 6, 4, 0]
 
 
 def test_a_name_that_stands_twice_is_located_once(locate: Locate) -> None:

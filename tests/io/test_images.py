@@ -434,6 +434,16 @@ def test_a_file_without_one_whole_pixel_is_undecodable(load: Any) -> None:
     assert fault_of(lambda: load(INTACT["png"][:start])) == "undecodable"
 
 
+def test_a_header_with_next_to_nothing_behind_it_is_undecodable(load: Any) -> None:
+    fields = (b"BM", 0, 0, 0, 54, 40, 300, 200, 1, 24, 0, 0, 0, 0, 0, 0)
+    header = struct.pack("<2sIHHIIiiHHIIiiII", *fields)
+    row = bytes([200] * 900)
+    assert fault_of(lambda: load(header + 9 * row)) == "undecodable"
+    kept = load(header + 10 * row)
+    assert kept.notes[0].startswith("truncated: ")
+    assert (kept.pixels[-10:] == 200).all()
+
+
 def outcome_of(path: Path) -> str:
     try:
         loaded = load_image(path, max_pixels=10**6)
