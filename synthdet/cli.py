@@ -19,6 +19,7 @@ from synthdet import __version__
 from synthdet.contest import arguments
 from synthdet.errors import OutputError, UsageError
 from synthdet.io.manifest import SUFFIXES
+from synthdet.process_setup import printable
 
 _UNANSWERED = 1  # exit code
 
@@ -190,34 +191,33 @@ def table(report: dict[str, Any]) -> str:
     remarks = {row["row"]: row["note"] for row in report["notes"]}
     remarks |= {row["row"]: f"{row['status']}: {row['detail']}" for row in report["fallbacks"]}
     rows = report["verdicts"]["rows"]
-    width = max([len("file"), *(len(row["filename"]) for row in rows)])
+    names = {row["row"]: printable(row["filename"]) for row in rows}
+    width = max(map(len, ["file", *names.values()]))
     lines = [f"{'file':{width}}  verdict       probability    logit"]
     said = {row["row"]: row for row in report.get("provenance", [])}
     for row in rows:
         chance = "–" if row["probability"] is None else f"{row['probability']:.3f}"
         lines.append(
-            f"{row['filename']:{width}}  {row['verdict']:12}  {chance:>11}  {row['logit']:+7.2f}"
+            f"{names[row['row']]:{width}}  {row['verdict']:12}  {chance:>11}  {row['logit']:+7.2f}"
         )
         if row["row"] in remarks:
-            lines.append(f"    note: {remarks[row['row']]}")
+            lines.append(f"    note: {printable(remarks[row['row']])}")
         lines += _provenance_lines(said.get(row["row"], {}))
     return "\n".join([*lines, "", report["verdicts"]["stated"]])
 
 
 def _provenance_lines(said: dict[str, Any]) -> list[str]:
     statements = said.get("statements", [])
-    lines = [f"    {one['source']}: {one['text']} ({one['meaning']})" for one in statements]
-    return lines + [f"    not read: {problem}" for problem in said.get("problems", [])]
+    lines = [f"{one['source']}: {one['text']} ({one['meaning']})" for one in statements]
+    lines += [f"not read: {problem}" for problem in said.get("problems", [])]
+    return [f"    {printable(line)}" for line in lines]
 
 
 def shown(text: str) -> str:
-    """Text without what a terminal would obey, or what its encoding does not have."""
-    printable = "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii")
-        for one in text
-    )
+    """Lines of text without what a terminal would obey, or what its encoding does not have."""
+    lines = "\n".join(map(printable, text.split("\n")))
     encoding = sys.stdout.encoding or "utf-8"
-    return printable.encode(encoding, "backslashreplace").decode(encoding)
+    return lines.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def check_page() -> None:

@@ -194,9 +194,28 @@ def test_names_that_would_steer_a_terminal_are_escaped(folder: Path, weights: Pa
     (folder / "red.png").rename(nasty)
     done = call(nasty, "--weights", weights, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
-    assert "a\\x1b[31m" in done.stdout
+    [row] = [line for line in done.stdout.splitlines() if "synthetic" in line[:60]]
+    assert "a\\x1b[31m\\n\\u202eb\\udce9.png  synthetic" in row
     assert done.stdout.isascii()
     assert "synthetic" in done.stdout
+
+
+def test_no_name_and_no_file_forges_a_line_of_the_table() -> None:
+    forged = "\nreal.png  real  0.010"
+    report = {
+        "verdicts": {
+            "rows": [{"row": 0, "filename": forged, "verdict": "synthetic", "probability": 0.9,
+                      "logit": 2.0}],
+            "stated": "said",
+        },
+        "notes": [{"row": 0, "note": forged}],
+        "fallbacks": [],
+        "provenance": [{"row": 0, "statements": [{"source": "a", "text": forged, "meaning": "b"}],
+                        "problems": [forged]}],
+    }  # fmt: skip
+    _, row, note, says, problem, *_ = table(report).split("\n")
+    assert "\\nreal.png" in row
+    assert [line[:4] for line in (note, says, problem)] == ["    "] * 3
 
 
 def test_a_reader_that_leaves_is_no_error(folder: Path, weights: Path) -> None:

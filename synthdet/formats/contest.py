@@ -14,6 +14,7 @@ from synthdet.errors import InputError
 from synthdet.formats.masks import LOC_THRESHOLD, base_name, read_mask, stem
 from synthdet.io.manifest import Row
 from synthdet.io.table import Record
+from synthdet.process_setup import printable
 
 log = logging.getLogger(__name__)
 Run = Literal["constrained", "open"]
@@ -67,13 +68,16 @@ class Faults:
         self._counts[kind] += 1
 
     def lines(self) -> list[str]:
-        """One line for each kind, with its first example and the number of others."""
+        """One line for each kind, with its first example and the number of others.
+
+        What stands in a submission is quoted as escapes where a terminal would obey it.
+        """
         return [self._line(kind) for kind in self._counts]
 
     def _line(self, kind: str) -> str:
         line = ": ".join(filter(None, (kind, self._examples[kind])))
         more = self._counts[kind] - 1
-        return f"{line} (and {more} more)" if more else line
+        return printable(f"{line} (and {more} more)" if more else line)
 
 
 def index_by_id(rows: Sequence[Row], id_of: IdOf) -> dict[str, int]:

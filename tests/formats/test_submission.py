@@ -14,6 +14,15 @@ from tests.conftest import DDS
 
 
 @pytest.mark.parametrize("contest", CONTESTS)
+def test_what_a_submission_says_steers_no_terminal(
+    predictions: Predictions, out: Path, tmp_path: Path
+) -> None:
+    (out / "out.csv").write_text('filename,logit\n"clear\x1b[2J\nno fault found",0.5\n')
+    faults = lint("vipcup", out / "out.csv", predictions.rows)
+    assert faults
+    assert all(fault.isprintable() for fault in faults)
+
+
 @pytest.mark.parametrize("contest", ["mediaeval-b", "aaltoes", "recodai"])
 def test_a_run_that_made_no_mask_in_time_is_packed_as_one_that_found_nothing(
     contest: str, predictions: Predictions, out: Path, tmp_path: Path
