@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from synthdet.formats.contest import Run
     from synthdet.io.manifest import Row
 
+_NAMES_SHARE, _NAMES_SECONDS = 0.1, 60.0  # of a budget that is given, and without one
 _TOLERATED = 0.1  # share of rows that may be fallbacks without a warning
 
 SHIPPED: dict[Task, Path] = {
@@ -57,7 +58,12 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
 
     packer = _packer(args, weights)  # refusals come now rather than after an hour
     rule = verdict_rule(read_config(weights), args.max_error)
-    manifest = read_manifest(args.input)
+    manifest = read_manifest(args.input, _seconds_for_names(args.budget))
+    if manifest.guessed:
+        say(
+            f"warning: the time to look for names that stand otherwise on the disk was over; "
+            f"the last {manifest.guessed} are taken to be spelled as the latest one found"
+        )
     options = _options(args, weights, locator, len(manifest.rows))
     names = [row.name for row in manifest.rows]
     with _journal(args.output) as journal:
@@ -76,6 +82,11 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
         say(_summary(args.output, report))
     _warn_of_fallbacks(report, where)
     return result
+
+
+def _seconds_for_names(budget: float | str | None) -> float:
+    """Granted to the search for files whose names the table spells otherwise than the disk."""
+    return _NAMES_SHARE * budget if isinstance(budget, float) else _NAMES_SECONDS
 
 
 def _packer(args: argparse.Namespace, weights: Path) -> Callable[[Sequence["Row"], "Result"], None]:
