@@ -15,11 +15,13 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
+    most_run_lengths,
+    read_submitted,
     well_formed,
 )
 from synthdet.formats.masks import stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import read_table, write_table
+from synthdet.io.table import write_table
 
 HEADER = ("ImageId", "EncodedPixels")
 
@@ -39,7 +41,8 @@ def write(predictions: Predictions, folder: Path) -> list[Path]:
 def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     """Note ids that do not fit the input list, and run lengths that no image of its size has."""
     lint_list(rows, stem, faults)
-    records = well_formed(read_table(path), HEADER, faults)
+    table = read_submitted(path, most_run_lengths(rows), faults)
+    records = well_formed(table, HEADER, faults)
     if records is None:
         return
     matched = match_ids([image_id for image_id, _ in records], rows, stem, faults)

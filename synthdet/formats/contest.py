@@ -1,6 +1,7 @@
 """What contest formats share: the predictions to pack, ids of images, and faults in words."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,12 @@ import numpy.typing as npt
 from synthdet.errors import InputError
 from synthdet.formats.masks import LOC_THRESHOLD, base_name, read_mask, stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import Record
+from synthdet.io.table import Record, decode, parse, read_table
 from synthdet.process_setup import printable
 
+_SPARE_BYTES = 2**16  # of a table, beside what its rows take
+_NUMBERS = 128  # bytes of a row's numbers
+_USUAL_PIXELS = 2**24  # of an image whose size is not known
 log = logging.getLogger(__name__)
 Run = Literal["constrained", "open"]
 IdOf = Callable[[str], str]  # the name in the input list -> the id in the submission
@@ -169,10 +173,49 @@ def _filtered(missing: Sequence[str], present: Sequence[str]) -> str:
     return f" (all that end in {', '.join(sorted(lost))}: lost to a filter by extension?)"
 
 
+def read_submitted(path: Path, most: int, faults: Faults) -> list[Record] | None:
+    """The table of a submission; None, and a fault, where it is longer than ``most`` bytes.
+
+    A table takes some ten times its bytes of memory, and tells nothing once it is too long.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:  # `read_table` says what is wrong with it
+        size = 0
+    if size <= most:
+        return read_table(path)
+    faults.add(f"a table has {size} bytes, where {most} are enough for all images", path.name)
+    return None
+
+
+def parse_submitted(content: bytes | None, name: str) -> list[Record] | None:
+    """The same of a member of an archive, as `synthdet.formats.archive.read_member` gives it."""
+    return None if content is None else parse(decode(content, Path(name)))
+
+
+def most_bytes(rows: Sequence[Row], cells: int = 0) -> int:
+    """Bytes that a table with an answer for each row may have, with room for faults.
+
+    Args:
+        rows: of the input list.
+        cells: bytes of a row beside its name and some numbers.
+    """
+    names = sum(len(os.fsencode(row.name)) for row in rows)
+    return _SPARE_BYTES + 4 * (names + (_NUMBERS + cells) * len(rows))
+
+
+def most_run_lengths(rows: Sequence[Row]) -> int:
+    """The same of a table of run lengths: a run takes two pixels at least, and two numbers."""
+    pixels = sum(row.size[0] * row.size[1] if row.size else _USUAL_PIXELS for row in rows)
+    return most_bytes(rows) + 10 * pixels
+
+
 def well_formed(
-    table: Sequence[Record], header: Sequence[str], faults: Faults
+    table: Sequence[Record] | None, header: Sequence[str], faults: Faults
 ) -> list[Record] | None:
     """The rows that have as many cells as the header; None where the header is another."""
+    if table is None:  # it could not be read, which is a fault already
+        return None
     first, *records = table or [[]]
     if first != list(header):
         faults.add("the header is wrong", f"{','.join(first)!r}, expected {','.join(header)!r}")

@@ -33,11 +33,13 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
+    most_run_lengths,
+    read_submitted,
     well_formed,
 )
 from synthdet.formats.masks import DAMAGED, Size, read_instances, stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import read_table, write_table
+from synthdet.io.table import write_table
 
 HEADER = ("case_id", "annotation")
 AUTHENTIC = "authentic"
@@ -60,7 +62,8 @@ def write(predictions: Predictions, folder: Path) -> list[Path]:
 def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     """Note ids that do not fit the input list, and annotations in an invalid form."""
     lint_list(rows, stem, faults)
-    records = well_formed(read_table(path), HEADER, faults)
+    table = read_submitted(path, most_run_lengths(rows), faults)
+    records = well_formed(table, HEADER, faults)
     if records is None:
         return
     matched = match_ids([case_id for case_id, _ in records], rows, stem, faults)
