@@ -40,12 +40,6 @@ def govern(
 
 
 @pytest.mark.parametrize(("rows", "seconds"), [(0, 120), (100, 120), (5000, 3400)])
-def test_time_for_packing_is_kept_but_never_more_than_a_quarter() -> None:
-    assert packing_time(3400.0, 5000, masks=False) == pytest.approx(2.5)
-    assert packing_time(3400.0, 5000, masks=True) == pytest.approx(102.0)
-    assert packing_time(60.0, 5000, masks=True) == pytest.approx(15.0)
-
-
 def test_default_budget_is_the_contests_hour_less_the_containers_start(
     rows: int, seconds: float
 ) -> None:
@@ -146,3 +140,9 @@ def test_an_empty_ladder_still_projects_without_error() -> None:
     governor = govern(machine, 100, 50, steps=())
     assert 0 < machine.run(governor, 100) < 100
     assert governor.dropped == []
+
+
+def test_time_for_packing_is_kept_but_never_more_than_a_quarter() -> None:
+    assert packing_time(3400.0, 5000, masks=False) == pytest.approx(2.5)
+    assert packing_time(3400.0, 5000, masks=True) == pytest.approx(102.0)
+    assert packing_time(60.0, 5000, masks=True) == pytest.approx(15.0)

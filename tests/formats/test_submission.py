@@ -13,7 +13,6 @@ from synthdet.io.manifest import Row
 from tests.conftest import DDS
 
 
-@pytest.mark.parametrize("contest", CONTESTS)
 def test_what_a_submission_says_steers_no_terminal(
     predictions: Predictions, out: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +43,7 @@ def test_a_file_that_breaks_its_reader_is_packed_with_the_others(
         assert lint(contest, file, rows) == []
 
 
+@pytest.mark.parametrize("contest", CONTESTS)
 def test_what_is_packed_has_no_fault(contest: str, predictions: Predictions, out: Path) -> None:
     files = pack(contest, predictions, out)
     assert sorted(out.iterdir()) == sorted(files)
