@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from synthdet.contest.arguments import build_parser
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.host_resources import process_age
-from synthdet.process_setup import catch_signals, mend_streams, say
+from synthdet.process_setup import catch_signals, end_in_peace, mend_streams, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,8 @@ def score(args: argparse.Namespace, started: float) -> int:
     from synthdet.contest.entry import run
 
     outcome = run(args, started, interrupted)
+    if interrupted.is_set():
+        end_in_peace()
     code = 1 if outcome.judged_nothing else 0
     if outcome.abandoned:  # a model call runs on, and ending the interpreter under it may crash
         os._exit(code)

@@ -52,6 +52,16 @@ def end_quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def end_in_peace() -> None:
+    """Ignore what was caught: all is written, and the interpreter's end restores what would kill.
+
+    Otherwise the last of several SIGTERMs makes a failure of a run that has kept its promise.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
+
+
 def catch_signals() -> threading.Event:
     """Let SIGTERM and Ctrl-C set an event that ends the run in order, however often they come.
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -48,7 +49,6 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (40, 40), (255, 0, 0)).save(made / "red.png")
     Image.new("RGB", (40, 40), (0, 0, 255)).save(made / "sub" / "Blue.PNG")
     Image.new("RGB", (20, 40), (12, 9, 9)).save(made / "sub" / "grey, ü.webp", lossless=True)
-    (made / "notes.txt").write_text("no picture")
     (made / ".hidden.png").touch()
     return made
 
@@ -198,6 +198,16 @@ def test_names_that_would_steer_a_terminal_are_escaped(folder: Path, weights: Pa
     assert "a\\x1b[31m\\n\\u202eb\\udce9.png  synthetic" in row
     assert done.stdout.isascii()
     assert "synthetic" in done.stdout
+
+
+def test_files_that_are_left_out_are_mentioned(folder: Path, weights: Path) -> None:
+    (folder / "notes.txt").touch()
+    (folder / "picture.unusual").touch()
+    (folder / ".hidden").touch()
+    shutil.copy(folder / "red.png", folder / "a.tga")
+    done = call(folder, "--weights", weights)
+    assert "2 of the files there are left out" in done.stderr
+    assert "a.tga" in done.stdout
 
 
 def test_no_name_and_no_file_forges_a_line_of_the_table() -> None:

@@ -419,6 +419,38 @@ def test_many_signals_at_once_still_leave_an_output(slow: tuple[list[object], Pa
     assert len(read(output)) == ROWS + 1
 
 
+def test_a_signal_after_the_output_is_written_changes_nothing(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "import main\n"
+        "from synthdet.contest import entry\n"
+        "answer = entry.run\n"
+        "def run(args, started, interrupted):\n"
+        "    outcome = answer(args, started, threading.Event())\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    assert interrupted.is_set()\n"
+        "    return outcome\n"
+        "entry.run = run\n"
+        "code = main.main(sys.argv[1:])\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n"
+        "        kill(pid, number)\n"
+        "sys.last = Last()\n"  # goes when the interpreter has given up its handlers
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(code)\n"
+    )
+    output = tmp_path / "out.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", program, ROOT, write_images(2), output, "--weights",
+         detector_folder], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(read(output)) == 3
+
+
 def test_a_signal_while_everything_starts_leaves_an_output(
     slow: tuple[list[object], Path],
 ) -> None:

@@ -1,7 +1,6 @@
 """What contest formats share: the predictions to pack, ids of images, and faults in words."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -200,7 +199,7 @@ def most_bytes(rows: Sequence[Row], cells: int = 0) -> int:
         rows: of the input list.
         cells: bytes of a row beside its name and some numbers.
     """
-    names = sum(len(os.fsencode(row.name)) for row in rows)
+    names = sum(len(row.name.encode("utf-8", "surrogateescape")) for row in rows)
     return _SPARE_BYTES + 4 * (names + (_NUMBERS + cells) * len(rows))
 
 

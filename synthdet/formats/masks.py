@@ -161,9 +161,11 @@ def _by_hash(name: str) -> PurePosixPath:
 
 
 def _fits(file: PurePosixPath) -> bool:
-    return ".." not in file.parts and all(
-        len(os.fsencode(part)) <= _LONGEST_NAME for part in file.parts
-    )
+    try:
+        longest = max(len(os.fsencode(part)) for part in file.parts)
+    except UnicodeEncodeError:  # a letter that this system's names do not have
+        return False
+    return ".." not in file.parts and longest <= _LONGEST_NAME
 
 
 def _in_unit_range(mask: npt.NDArray[Any]) -> bool:

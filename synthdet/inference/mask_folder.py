@@ -92,10 +92,10 @@ class MaskFolder:
     def _spare_images(self, rows: Sequence[Row]) -> None:
         if self._overlays is None:
             return
-        images = {os.path.realpath(row.path) for row in rows if row.path is not None}
+        images = {_real(row.path) for row in rows if row.path is not None}
         for row in rows:
             overlay = self.overlay(row)
-            if overlay is not None and os.path.realpath(overlay) in images:
+            if overlay is not None and _real(overlay) in images:
                 raise UsageError(
                     f"the overlay {overlay} would replace an image of the input: "
                     "give --overlays a folder of its own"
@@ -111,6 +111,14 @@ class MaskFolder:
         if folder is None or row.path is None:
             return None
         return folder / self._files[row.name].with_suffix(suffix)
+
+
+def _real(path: Path) -> str:
+    """Where a path leads to; itself where the system's names do not have its letters."""
+    try:
+        return os.path.realpath(path)
+    except UnicodeEncodeError:
+        return os.fspath(path)
 
 
 def _instances_beside(mask: Path) -> Path:

@@ -26,8 +26,9 @@ from synthdet.io.table import Record, decode, parse, read_bytes
 COLUMN = "filename"
 # What a folder is searched for; a file that is named is tried whatever it is called.
 SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png",
-    ".ppm", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2c", ".j2k",
+    ".jfif", ".jp2", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm",
+    ".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
 _DELIMITERS = ",;\t"
 _EXTENSION = re.compile(r"\.\w{1,5}\s*$")

@@ -125,6 +125,23 @@ def test_a_table_of_oddities_gets_the_masks_it_can_have(
     assert all(details[name].endswith("it has no mask") for name in ("empty.png", "gone.png"))
 
 
+def test_names_that_the_locale_does_not_have_cost_their_maps_alone(
+    tmp_path: Path, models: list[object]
+) -> None:
+    for name in ("a.png", "ü.png"):
+        Image.fromarray(noise(0)).save(tmp_path / name)
+    table = write_table(tmp_path, ["a.png", "ü.png"])
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "main.py", table, tmp_path / "out.csv", *map(str, models),
+         "--masks", tmp_path / "m", "--overlays", tmp_path / "o", "--pack", "aaltoes"],
+        capture_output=True, text=True, env={**os.environ, **ascii_alone},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in read(tmp_path / "out.csv")[1:]] == ["a.png", "ü.png"]
+    assert read_mask(tmp_path / "m" / "a.npz", (40, 56)).any()
+
+
 def test_a_localizer_alone_gives_the_logits_too(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / "red.png")
     Image.new("RGB", (40, 40), (0, 0, 255)).save(tmp_path / "blue.png")
