@@ -40,6 +40,7 @@ from PIL import AvifImagePlugin
 from synthdet.errors import ImageError, ImageFault
 from synthdet.host_resources import peak_memory
 from synthdet.io.images import MAX_PIXELS, LoadedImage, image_error, leave_decoding, load_image
+from synthdet.io.sandbox import close_off
 from synthdet.process_setup import say
 
 T = TypeVar("T")
@@ -568,7 +569,7 @@ def _send(connection: Connection, parts: _Parts) -> None:
 
 
 def _confine(memory_bytes: int) -> list[str]:
-    """One thread, a bounded memory, no noise, and no life beyond the pool's.
+    """One thread, a bounded memory, no noise, no life beyond the pool's, and a sandbox.
 
     Returns:
         What the system does not grant, for a person.
@@ -585,6 +586,9 @@ def _confine(memory_bytes: int) -> list[str]:
     # libtiff and libjpeg print a line for every oddity they meet, hundreds for a hostile file.
     # Last, for what fails above is to be heard.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    open_to_all = close_off()
+    if open_to_all:
+        refused.append(f"pictures are decoded without a sandbox: {open_to_all}")
     return refused
 
 
