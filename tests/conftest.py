@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig, sha256_of
 from synthdet.preprocessing.detector_views import InputSpec
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 

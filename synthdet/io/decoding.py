@@ -32,7 +32,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import cv2
 from PIL import AvifImagePlugin
@@ -40,6 +40,7 @@ from PIL import AvifImagePlugin
 from synthdet.errors import ImageError, ImageFault
 from synthdet.host_resources import peak_memory
 from synthdet.io.images import MAX_PIXELS, LoadedImage, image_error, leave_decoding, load_image
+from synthdet.io.messages import Part, encode, receive
 from synthdet.io.sandbox import close_off
 from synthdet.process_setup import say
 
@@ -105,8 +106,9 @@ class WorkerPool(Generic[T]):
         Args:
             workers: processes.
             limits: what one file may cost.
-            job: run in a worker on each path; only what it returns comes back. A function of an
-                importable module, or a partial of one: it must pickle.
+            job: run in a worker on each path; only what it returns comes back, which must be of
+                a form that `synthdet.io.messages` knows. A function of an importable module, or a
+                partial of one: it must pickle.
             warn: told, once, what the system does not grant; called from the pool's thread.
             patience: seconds that files wait while no worker is ready, before they are read in
                 this process.
@@ -252,9 +254,12 @@ class WorkerPool(Generic[T]):
 
     def _receive(self, worker: "_Worker[T]") -> None:
         try:
-            outcome = _receive_outcome(worker.connection)
+            outcome = receive(worker.connection.recv_bytes)
         except (EOFError, OSError):
             self._lose(worker, "crashed", f"the decoding process {worker.fate()}")
+            return
+        except Exception as error:  # around one file: its decoder may say what it likes
+            self._lose(worker, "crashed", f"the decoding process sent nonsense ({error})")
             return
         if worker.ready:
             worker.take(self._limits.seconds).settle(outcome)
@@ -416,12 +421,6 @@ class _Worker(Generic[T]):
         self.connection.close()
 
 
-def _receive_outcome(connection: Connection) -> Any:
-    """What `_send` has sent; arrays in it cannot be written to."""
-    arrays, body = pickle.loads(connection.recv_bytes())
-    return pickle.loads(body, buffers=[connection.recv_bytes() for _ in range(arrays)])
-
-
 def _timeval(seconds: float) -> bytes:
     """struct timeval of <sys/time.h>."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
@@ -530,7 +529,7 @@ def serve(
     refused: list[str],
 ) -> None:
     """Answer paths until the pool has gone; first tell it what the system has refused."""
-    _send(connection, _parts(refused))
+    _send(connection, encode(refused))
     while True:
         _send(connection, _answer(Path(connection.recv()), limits, job))
 
@@ -539,31 +538,21 @@ def _decode(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], T
     return prepare(load_image(path, limits.pixels))
 
 
-_Parts = list[bytes | memoryview]  # of a message: a pickle, and the arrays in it
-
-
 def _answer(
     path: Path, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], object]
-) -> _Parts:
+) -> list[Part]:
     try:
-        return _parts(job(path, limits))
+        return encode(job(path, limits))
     except ImageError as error:
         failure = error
     except MemoryError:
         failure = image_error("memory", path, "preparing it takes more memory than is allowed")
     except Exception as error:  # around one image: a fault of ours must not cost more than a row
         failure = image_error("crashed", path, f"{type(error).__name__}: {error}")
-    return _parts(failure)
+    return encode(failure)
 
 
-def _parts(outcome: object) -> _Parts:
-    """Arrays stay where they are: a copy of a picture may be half a gigabyte."""
-    arrays: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(outcome, protocol=5, buffer_callback=arrays.append)
-    return [pickle.dumps((len(arrays), body)), *(array.raw() for array in arrays)]
-
-
-def _send(connection: Connection, parts: _Parts) -> None:
+def _send(connection: Connection, parts: list[Part]) -> None:
     for part in parts:
         connection.send_bytes(part)
 
