@@ -50,6 +50,7 @@ Tell = Callable[[str], None]  # takes one line for a person
 _AHEAD = 2  # files in a worker's hands, so that it need not wait for us between two of them
 _START_SECONDS = 600.0  # granted to a worker for its imports, on a machine that has much to do
 _START_PAUSE = 0.5  # between two attempts to start a worker, for what is short may come back
+_LATE_START_PAUSE = 5.0  # the same once files wait no longer, as every attempt costs some time
 _START_PATIENCE = 20.0  # of attempts that fail outright, after which files wait no longer
 PATIENCE = 300.0  # seconds that files wait for a worker that takes long to start
 _MESSAGE_SECONDS = 5.0  # granted to a worker to finish an answer that it has begun
@@ -124,7 +125,7 @@ class WorkerPool(Generic[T]):
         self._queue: deque[_Task[T]] = deque()
         self._workers: list[_Worker[T]] = []
         self._failing_since = _NEVER  # when the first of the latest starts in vain was tried
-        self._next_start = 0.0
+        self._next_start = self._next_thread = 0.0
         self._closing = False
         self._closed = False
         self._selector = selectors.DefaultSelector()
@@ -205,28 +206,34 @@ class WorkerPool(Generic[T]):
 
     def _note_failed_start(self, why: str) -> None:
         self._why_unready = why
-        self._failing_since = min(self._failing_since, time.monotonic())
-        self._next_start = time.monotonic() + _START_PAUSE
+        now = time.monotonic()
+        self._failing_since = min(self._failing_since, now)
+        late = now - self._failing_since > _START_PATIENCE
+        self._next_start = now + (_LATE_START_PAUSE if late else _START_PAUSE)
 
     def _start_in_thread(self) -> None:
         """What no process can be had for is read here: a row that is answered late is answered."""
         waits_no_longer = time.monotonic() >= self._end_of_patience()
         if not waits_no_longer or any(worker.in_thread for worker in self._workers):
             return
-        with contextlib.suppress(OSError, RuntimeError):  # not even a thread: tried again
+        try:
             self._enlist(_Worker(self._job, _Thread))
-            why = self._why_unready or f"none is ready after {self._patience:.0f} s"
-            self._tell(
-                f"decoding goes on in the main process, without a memory limit, for no decoding "
-                f"process starts: {why}"
-            )
+        except (OSError, RuntimeError):  # not even a thread
+            self._next_thread = time.monotonic() + _START_PAUSE
+            return
+        why = self._why_unready or f"none is ready after {self._patience:.0f} s"
+        self._tell(
+            "decoding goes on in the main process, without memory limit and sandbox, for no "
+            f"decoding process starts: {why}"
+        )
 
     def _end_of_patience(self) -> float:
         """When files are no longer left waiting for a process; _NEVER while one is ready."""
         if self._unready_since == _NEVER:
             return _NEVER
         patience = min(_START_PATIENCE, self._patience)
-        return min(self._unready_since + self._patience, self._failing_since + patience)
+        end = min(self._unready_since + self._patience, self._failing_since + patience)
+        return max(end, self._next_thread)
 
     def _tell(self, message: str) -> None:
         if message not in self._told:
@@ -260,6 +267,9 @@ class WorkerPool(Generic[T]):
             return
         except Exception as error:  # around one file: its decoder may say what it likes
             self._lose(worker, "crashed", f"the decoding process sent nonsense ({error})")
+            return
+        if worker.ready and not worker.tasks:
+            self._lose(worker, "crashed", "the decoding process answered what nobody asked")
             return
         if worker.ready:
             worker.take(self._limits.seconds).settle(outcome)

@@ -19,6 +19,7 @@ from synthdet.io.manifest import Row
 
 _LIMITS = DecodeLimits(seconds=5.0, memory_bytes=2**30)  # of a header
 _SECONDS, _SECONDS_PER_FILE = 60.0, 0.1  # after which sizes not read are unknown
+_PATIENCE = 20.0  # seconds for the workers to start
 _FILES_A_WORKER = 100  # that are worth the start of another worker
 
 
@@ -37,7 +38,7 @@ def read_sizes(paths: Sequence[Path]) -> dict[Path, Size | None]:
         return {}
     end = time.monotonic() + _SECONDS + _SECONDS_PER_FILE * len(paths)
     workers = min(available_cpus(), 1 + len(paths) // _FILES_A_WORKER)
-    with WorkerPool(workers, _LIMITS, _job) as pool:
+    with WorkerPool(workers, _LIMITS, _job, patience=_PATIENCE) as pool:
         waiting = [pool.submit(path) for path in paths]
         return {path: _result(size, end) for path, size in zip(paths, waiting, strict=True)}
 

@@ -29,6 +29,7 @@ from synthdet.errors import ImageError
 from synthdet.io import decoding, images
 from synthdet.io.decoding import DecodeLimits, DecodePool
 from synthdet.io.images import LoadedImage, load_image
+from synthdet.io.messages import encode
 from synthdet.preprocessing.detector_views import InputSpec, views_of
 
 ROOT = Path(__file__).parents[2]
@@ -94,9 +95,18 @@ def answer_nonsense(loaded: LoadedImage) -> int:
     return answer(loaded)
 
 
+def answer_too_often(loaded: LoadedImage) -> int:
+    for pipe in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "socket" in str(pipe.readlink()):
+                for part in encode(9):
+                    os.write(int(pipe.name), struct.pack("!i", len(part)) + part)
+    return answer(loaded)
+
+
 ORDERS: list[Callable[[LoadedImage], object]] = [
     answer, hang, hang_in_c, die, crash, leave, devour, stumble, answer_the_unpicklable,
-    begin_an_answer, answer_nonsense,
+    begin_an_answer, answer_nonsense, answer_too_often,
 ]  # fmt: skip
 
 
@@ -379,7 +389,7 @@ def test_where_no_worker_starts_files_are_read_in_this_process_and_it_is_told(
     faults = [getattr(outcome, "fault", outcome) for outcome in outcomes]
     assert faults == [0, "timeout", 2, "crashed", 4]  # the clock holds for each of them
     [line] = told
-    assert "decoding goes on in the main process, without a memory limit" in line
+    assert "decoding goes on in the main process, without memory limit and sandbox" in line
     assert "exit code 1" in line or "No such file" in line
 
 
@@ -488,6 +498,13 @@ def test_half_an_answer_costs_its_file_alone(monkeypatch: pytest.MonkeyPatch, wr
         with pytest.raises(ImageError, match=r"fell silent|died"):
             first.result(timeout=20)
         assert second.result(timeout=20) == 7
+
+
+def test_answers_that_nobody_asked_for_cost_their_worker_alone(write: Write) -> None:
+    with DecodePool(1, LIMITS, obey) as pool:
+        assert pool.submit(write(answer_too_often)).result(timeout=60) == 9
+        wait_for(lambda: pool.peak_bytes > 0, 60)  # the worker has been ended
+        assert pool.submit(write(green=7)).result(timeout=60) == 7
 
 
 def test_what_does_not_pickle_is_refused_at_once() -> None:
