@@ -445,22 +445,23 @@ class _Process:
     def __init__(self, end: socket.socket) -> None:
         code = f"from synthdet.io.decoding import work; work({end.fileno()})"
         paths = [str(Path(entry).absolute()) for entry in sys.path]
-        self._words = _scratch_file()
+        words = _scratch_file()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", code],
                 pass_fds=[end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._words,
+                stderr=words,
                 # Threads of numpy's linear algebra would idle in every worker, and count as memory.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **_ONE_THREAD},
                 # Ctrl-C in a terminal is the caller's to answer, and what it starts dies with it.
                 process_group=0,
             )
-        except OSError:
-            os.close(self._words)
+        except BaseException:
+            os.close(words)
             raise
+        self._words = words
         self.pid: int | None = self._process.pid
 
     def kill(self) -> None:
@@ -477,7 +478,7 @@ class _Process:
         return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
+        with contextlib.suppress(AttributeError):  # it was never started
             os.close(self._words)
 
 
