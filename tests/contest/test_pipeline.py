@@ -110,7 +110,7 @@ def test_every_row_gets_its_own_answer_in_order(run: Any) -> None:
     assert logits(result) == list(range(11))
     assert result.logits.ended == "complete"
     assert result.logits.batch_size == 4
-    assert set(result.logits.seconds) == {"start", "rows", "decode", "model"}
+    assert set(result.logits.seconds) == {"start", "rows", "decode", "model", "write"}
 
 
 def test_no_rows_give_no_answers(run: Any) -> None:
