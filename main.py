@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from synthdet.contest.arguments import build_parser
 from synthdet.errors import SynthdetError, UsageError
 from synthdet.host_resources import process_age
-from synthdet.process_setup import catch_signals, mend_streams, say
+from synthdet.process_setup import catch_signals, end_in_peace, mend_streams, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0: every row has an answer, 1: no output, 2: unusable arguments."""
+    """Run the command line; 0: judged, 1: no row was, or no output, 2: unusable arguments."""
     started = time.monotonic() - process_age()
     mend_streams()
     try:
@@ -35,9 +35,12 @@ def score(args: argparse.Namespace, started: float) -> int:
     from synthdet.contest.entry import run
 
     outcome = run(args, started, interrupted)
+    if interrupted.is_set():
+        end_in_peace()
+    code = 1 if outcome.judged_nothing else 0
     if outcome.abandoned:  # a model call runs on, and ending the interpreter under it may crash
-        os._exit(0)
-    return 0
+        os._exit(code)
+    return code
 
 
 def act(args: argparse.Namespace) -> int:

@@ -15,12 +15,14 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a program: put the repository, not this folder, on the path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from synthdet.cli import shown
 from synthdet.errors import InputError, SynthdetError, UsageError
 from synthdet.formats.contest import Predictions
 from synthdet.formats.logits import read_logits
 from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
 from synthdet.inference.weights import read_config
 from synthdet.io.manifest import Row, read_manifest
+from synthdet.process_setup import say
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "detector"
 
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = read_manifest(args.input).rows
         return _lint(args, rows) if args.lint else _pack(args, rows)
     except SynthdetError as error:
-        print(f"make_submission.py: error: {error}", file=sys.stderr)
+        say(f"make_submission.py: error: {error}")
         return error.exit_code
 
 
@@ -75,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 def _lint(args: argparse.Namespace, rows: Sequence[Row]) -> int:
     faults = lint(args.contest, args.lint, rows)
     for fault in faults:
-        print(f"{args.lint}: {fault}")
+        print(shown(f"{args.lint}: {fault}"))
     if not faults:
-        print(f"{args.lint}: no fault found for {len(rows)} rows")
+        print(shown(f"{args.lint}: no fault found for {len(rows)} rows"))
     return 1 if faults else 0
 
 

@@ -15,6 +15,7 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from synthdet.errors import SynthdetError
+from synthdet.process_setup import say
 from synthdet.report import add_provenance, read_run, write_page
 
 
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = read_run(args.output, args.images, args.masks, args.truth, args.report)
         write_page(add_provenance(run) if args.provenance else run, args.html)
     except SynthdetError as error:
-        print(f"report.py: error: {error}", file=sys.stderr)
+        say(f"report.py: error: {error}")
         return error.exit_code
     print(args.html)
     return 0

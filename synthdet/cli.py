@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from synthdet import __version__
 from synthdet.contest import arguments
 from synthdet.errors import OutputError, UsageError
 from synthdet.io.manifest import SUFFIXES
+from synthdet.process_setup import printable, say
 
 _UNANSWERED = 1  # exit code
 
@@ -72,7 +73,14 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
         UsageError: an argument cannot be used, or a folder holds no picture.
         SynthdetError: as `synthdet.contest.entry.run`.
     """
-    paths = list(dict.fromkeys(found for path in args.pictures for found in _search(path)))
+    searched = [_search(path) for path in args.pictures]
+    paths = list(dict.fromkeys(file for found, _ in searched for file in found))
+    skipped = sum(others for _, others in searched)
+    if skipped:
+        say(
+            f"{skipped} of the files there are left out, for their names end like no picture's: "
+            "name them one by one to have them judged"
+        )
     if args.html:
         check_page()
     with TemporaryDirectory(prefix="synthdet-") as folder:
@@ -96,22 +104,18 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
     return code
 
 
-def _search(path: Path) -> Iterator[Path]:
-    """The path itself, or the pictures in its depth, sorted."""
+def _search(path: Path) -> tuple[list[Path], int]:
+    """The path itself, or the pictures in its depth, sorted; and how many other files lie there."""
     if not _is_folder(path):
-        yield path
-        return
-    found = [
-        file
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
+        return [path], 0
+    files = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".")]
+    found = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not found:
         raise UsageError(
             f"{path} holds no picture, expected files that end in {', '.join(sorted(SUFFIXES))}; "
             "name other files one by one"
         )
-    yield from found
+    return found, sum(file.is_file() for file in files) - sum(file.is_file() for file in found)
 
 
 def _is_folder(path: Path) -> bool:
@@ -190,34 +194,33 @@ def table(report: dict[str, Any]) -> str:
     remarks = {row["row"]: row["note"] for row in report["notes"]}
     remarks |= {row["row"]: f"{row['status']}: {row['detail']}" for row in report["fallbacks"]}
     rows = report["verdicts"]["rows"]
-    width = max([len("file"), *(len(row["filename"]) for row in rows)])
+    names = {row["row"]: printable(row["filename"]) for row in rows}
+    width = max(map(len, ["file", *names.values()]))
     lines = [f"{'file':{width}}  verdict       probability    logit"]
     said = {row["row"]: row for row in report.get("provenance", [])}
     for row in rows:
         chance = "–" if row["probability"] is None else f"{row['probability']:.3f}"
         lines.append(
-            f"{row['filename']:{width}}  {row['verdict']:12}  {chance:>11}  {row['logit']:+7.2f}"
+            f"{names[row['row']]:{width}}  {row['verdict']:12}  {chance:>11}  {row['logit']:+7.2f}"
         )
         if row["row"] in remarks:
-            lines.append(f"    note: {remarks[row['row']]}")
+            lines.append(f"    note: {printable(remarks[row['row']])}")
         lines += _provenance_lines(said.get(row["row"], {}))
     return "\n".join([*lines, "", report["verdicts"]["stated"]])
 
 
 def _provenance_lines(said: dict[str, Any]) -> list[str]:
     statements = said.get("statements", [])
-    lines = [f"    {one['source']}: {one['text']} ({one['meaning']})" for one in statements]
-    return lines + [f"    not read: {problem}" for problem in said.get("problems", [])]
+    lines = [f"{one['source']}: {one['text']} ({one['meaning']})" for one in statements]
+    lines += [f"not read: {problem}" for problem in said.get("problems", [])]
+    return [f"    {printable(line)}" for line in lines]
 
 
 def shown(text: str) -> str:
-    """Text without what a terminal would obey, or what its encoding does not have."""
-    printable = "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii")
-        for one in text
-    )
+    """Lines of text without what a terminal would obey, or what its encoding does not have."""
+    lines = "\n".join(map(printable, text.split("\n")))
     encoding = sys.stdout.encoding or "utf-8"
-    return printable.encode(encoding, "backslashreplace").decode(encoding)
+    return lines.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def check_page() -> None:

@@ -68,12 +68,20 @@ class OutputError(SynthdetError):
 
 
 class ImageError(SynthdetError):
-    """One file gave no pixels; ``fault`` names the kind, the message says what was found."""
+    """One file gave no pixels; ``fault`` names the kind, the message says what was found.
 
-    def __init__(self, fault: ImageFault, message: str) -> None:
+    ``size`` is the (height, width) of the stored raster, where the header could be read.
+    """
+
+    def __init__(
+        self, fault: ImageFault, message: str, size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(message)
         self.fault: ImageFault = fault
+        self.size = size
 
-    def __reduce__(self) -> tuple[type["ImageError"], tuple[ImageFault, str]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type["ImageError"], tuple[ImageFault, str, tuple[int, int] | None]]:
         """Survive the trip from a decode worker, which pickles exceptions."""
-        return type(self), (self.fault, str(self))
+        return type(self), (self.fault, str(self), self.size)

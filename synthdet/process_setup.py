@@ -16,7 +16,18 @@ _PATIENCE = 1.0  # seconds from the first Ctrl-C, after which a second one ends 
 def say(message: str) -> None:
     """One line on stderr; where nobody can read it, none, and the work goes on."""
     with suppress(OSError, ValueError):
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """In one line, and without what a terminal would obey: such characters stand as escapes.
+
+    Names and the words of files come from strangers: a line end in a name would forge a line of
+    ours, an escape sequence move the cursor, a mark of writing direction turn an ending around.
+    """
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 def mend_streams() -> None:
@@ -39,6 +50,16 @@ def mend_streams() -> None:
 def end_quietly() -> None:
     """Send what is still to be printed nowhere, once the reader of stdout has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def end_in_peace() -> None:
+    """Ignore what was caught: all is written, and the interpreter's end restores what would kill.
+
+    Otherwise the last of several SIGTERMs makes a failure of a run that has kept its promise.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
 
 
 def catch_signals() -> threading.Event:

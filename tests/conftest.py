@@ -1,20 +1,27 @@
 """Small pictures and a small detector, made on the spot."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig, sha256_of
 from synthdet.preprocessing.detector_views import InputSpec
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+# A texture of a kind that no decoder has: Pillow raises NotImplementedError at its header.
+DDS = b"DDS " + struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0) + bytes(44)
+DDS += struct.pack("<2I4s5I", 32, 4, b"QQQQ", 0, 0, 0, 0, 0) + bytes(20)
 
 
 def write_detector(
@@ -165,6 +172,7 @@ class ModelStandIn:
     """What a pass asks of the model behind a scripted detector or localizer."""
 
     provider, precision = "cpu", "fp32"
+    stop_at = float("inf")
 
     def __init__(self, batch: int) -> None:
         self.fix_batch_size(batch)

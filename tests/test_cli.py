@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -48,7 +49,6 @@ def folder(tmp_path: Path) -> Path:
     Image.new("RGB", (40, 40), (255, 0, 0)).save(made / "red.png")
     Image.new("RGB", (40, 40), (0, 0, 255)).save(made / "sub" / "Blue.PNG")
     Image.new("RGB", (20, 40), (12, 9, 9)).save(made / "sub" / "grey, ü.webp", lossless=True)
-    (made / "notes.txt").write_text("no picture")
     (made / ".hidden.png").touch()
     return made
 
@@ -194,9 +194,38 @@ def test_names_that_would_steer_a_terminal_are_escaped(folder: Path, weights: Pa
     (folder / "red.png").rename(nasty)
     done = call(nasty, "--weights", weights, env={"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
-    assert "a\\x1b[31m" in done.stdout
+    [row] = [line for line in done.stdout.splitlines() if "synthetic" in line[:60]]
+    assert "a\\x1b[31m\\n\\u202eb\\udce9.png  synthetic" in row
     assert done.stdout.isascii()
     assert "synthetic" in done.stdout
+
+
+def test_files_that_are_left_out_are_mentioned(folder: Path, weights: Path) -> None:
+    (folder / "notes.txt").touch()
+    (folder / "picture.unusual").touch()
+    (folder / ".hidden").touch()
+    shutil.copy(folder / "red.png", folder / "a.tga")
+    done = call(folder, "--weights", weights)
+    assert "2 of the files there are left out" in done.stderr
+    assert "a.tga" in done.stdout
+
+
+def test_no_name_and_no_file_forges_a_line_of_the_table() -> None:
+    forged = "\nreal.png  real  0.010"
+    report = {
+        "verdicts": {
+            "rows": [{"row": 0, "filename": forged, "verdict": "synthetic", "probability": 0.9,
+                      "logit": 2.0}],
+            "stated": "said",
+        },
+        "notes": [{"row": 0, "note": forged}],
+        "fallbacks": [],
+        "provenance": [{"row": 0, "statements": [{"source": "a", "text": forged, "meaning": "b"}],
+                        "problems": [forged]}],
+    }  # fmt: skip
+    _, row, note, says, problem, *_ = table(report).split("\n")
+    assert "\\nreal.png" in row
+    assert [line[:4] for line in (note, says, problem)] == ["    "] * 3
 
 
 def test_a_reader_that_leaves_is_no_error(folder: Path, weights: Path) -> None:

@@ -101,6 +101,56 @@ def test_real_files_get_real_logits_and_bad_ones_the_prior(
     assert "11 rows, 5 of them fallbacks" in done.stderr
 
 
+def test_a_run_that_judges_nothing_fails_with_its_output_written(
+    tmp_path: Path, detector_folder: Path
+) -> None:
+    table, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    table.write_text("filename\ngone.png\nlost.png\n")
+    done = run(table, output, "--weights", detector_folder, "--quiet")
+    assert done.returncode == 1
+    assert read(output)[1:] == [["gone.png", "0.25"], ["lost.png", "0.25"]]
+    assert read_report(output)["counts"] == {"missing": 2}
+    assert done.stderr == (
+        "warning: 2 of 2 rows were not judged and hold the prior logit (2 missing): "
+        f"{output}.report.json says why\n"
+    )
+
+
+@pytest.mark.parametrize(("lost", "warned"), [(2, False), (3, True)])
+def test_more_than_one_fallback_in_ten_rows_is_the_last_thing_said(
+    tmp_path: Path, detector_folder: Path, write_images: Any, lost: int, warned: bool
+) -> None:
+    table = write_images(18)
+    with table.open("a") as stream:
+        stream.writelines(f"gone{n}.png\n" for n in range(lost))
+    done = run(table, tmp_path / "out.csv", "--weights", detector_folder)
+    assert done.returncode == 0
+    last = done.stderr.splitlines()[-1]
+    assert ("were not judged" in last) == warned, done.stderr
+
+
+def test_without_processes_of_its_own_a_run_judges_all_the_same(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    program = (
+        "import sys\n"
+        "from synthdet.io import decoding\n"
+        "decoding._START_PATIENCE = 0.1\n"
+        "import main\n"
+        "sys.executable = '/nowhere/python'\n"
+        "sys.exit(main.main(sys.argv[1:]))\n"
+    )
+    output = tmp_path / "out.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", program, write_images(9), output, "--weights", detector_folder],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = read_report(output)
+    assert report["counts"] == {"ok": 9}
+    assert "decoding goes on in the main process" in report["run"]["warnings"][0]
+
+
 @pytest.mark.parametrize("content", ["filename\n", ""])
 def test_a_table_without_rows_gives_a_header(
     tmp_path: Path, detector_folder: Path, content: str
@@ -120,6 +170,49 @@ def test_quiet_says_nothing(tmp_path: Path, detector_folder: Path, write_images:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert json.loads(elsewhere.read_text())["counts"] == {"ok": 2}
     assert not (tmp_path / "o.csv.report.json").exists()
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "link"])
+def test_stdout_is_written_to_and_never_replaced(
+    tmp_path: Path, detector_folder: Path, write_images: Any, output: str
+) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    table, target = write_images(2), tmp_path / output if output == "link" else output
+    links = Path("/dev/stdout").readlink(), Path("/dev/fd").readlink()
+    printed = tmp_path / "printed"
+    with printed.open("w") as stream:
+        stream.write("before\n")
+        stream.flush()
+        subprocess.run(
+            [sys.executable, str(MAIN), str(table), str(target), "--quiet", "--weights",
+             str(detector_folder)], stdout=stream, check=True, cwd=tmp_path,
+        )  # fmt: skip
+    lines = printed.read_text().splitlines()
+    if output == "link":  # a name like any other: the file that it leads to is replaced
+        lines = ["before", *lines]
+    assert lines[:2] == ["before", "filename,logit"]
+    assert len(lines) == 4
+    assert (Path("/dev/stdout").readlink(), Path("/dev/fd").readlink()) == links
+    assert (tmp_path / "link").is_symlink()
+    assert not list(tmp_path.glob("*.journal"))
+    assert not list(tmp_path.glob("*report*"))
+
+
+def test_a_pipe_is_written_to_and_a_link_keeps_leading_where_it_led(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    table = write_images(2)
+    os.mkfifo(tmp_path / "pipe")
+    process = start(table, tmp_path / "pipe", "--weights", detector_folder)
+    assert (tmp_path / "pipe").read_bytes().startswith(b"filename,logit\n")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    (tmp_path / "link.csv").symlink_to("elsewhere.csv")
+    done = run(table, tmp_path / "link.csv", "--weights", detector_folder)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(read(tmp_path / "elsewhere.csv")) == 3
+    assert run(table, "/dev/full", "--weights", detector_folder).returncode == 1
 
 
 def test_a_submission_is_packed_in_the_same_run(tmp_path: Path, write_images: Any) -> None:
@@ -193,9 +286,10 @@ def test_version() -> None:
         (["in.csv", "out.csv", "--report", "out.csv"], "expected different files"),
         (["out.csv.journal", "out.csv"], "expected different files"),
         (["out.csv.masks.journal", "out.csv"], "expected different files"),
-        (["in.csv", "out.csv", "--report", "folder"], "a folder or a device"),
-        (["in.csv", "out.csv", "--report", "/dev/null"], "a folder or a device"),
-        (["in.csv", "folder"], "a folder or a device"),
+        (["in.csv", "out.csv", "--report", "folder"], "is a folder"),
+        (["in.csv", "folder"], "is a folder"),
+        (["in.csv", "/dev/null", "--resume"], "is no file"),
+        (["in.csv", "/dev/null", "--pack", "vipcup"], "is no file"),
         (["picture.png", "out.csv"], "not a table"),
         (["no_column.csv", "out.csv"], "filename"),
         (["in.csv", "out.csv", "--weights", "folder"], "config.json"),
@@ -338,6 +432,38 @@ def test_many_signals_at_once_still_leave_an_output(slow: tuple[list[object], Pa
     assert len(read(output)) == ROWS + 1
 
 
+def test_a_signal_after_the_output_is_written_changes_nothing(
+    tmp_path: Path, detector_folder: Path, write_images: Any
+) -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "import main\n"
+        "from synthdet.contest import entry\n"
+        "answer = entry.run\n"
+        "def run(args, started, interrupted):\n"
+        "    outcome = answer(args, started, threading.Event())\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    assert interrupted.is_set()\n"
+        "    return outcome\n"
+        "entry.run = run\n"
+        "code = main.main(sys.argv[1:])\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):\n"
+        "        kill(pid, number)\n"
+        "sys.last = Last()\n"  # goes when the interpreter has given up its handlers
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(code)\n"
+    )
+    output = tmp_path / "out.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", program, ROOT, write_images(2), output, "--weights",
+         detector_folder], capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(read(output)) == 3
+
+
 def test_a_signal_while_everything_starts_leaves_an_output(
     slow: tuple[list[object], Path],
 ) -> None:
@@ -348,7 +474,7 @@ def test_a_signal_while_everything_starts_leaves_an_output(
     wait_for(lambda: int(re.findall(r"SigCgt:\s*(\w+)", caught.read_text())[0], 16) >> 14 & 1 == 1)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
+    assert process.returncode == 1, err  # not one row was judged
     assert len(read(output)) == ROWS + 1
     assert read_report(output)["run"]["ended"] == "interrupted"
 
@@ -428,7 +554,8 @@ def test_any_table_comes_back_with_its_rows_in_order_and_finite_logits(
     with table.open("w", newline="") as stream:
         csv.writer(stream, quoting=csv.QUOTE_ALL).writerows([["filename"], *([n] for n in names)])
     done = run(table, output, "--weights", detector_folder, "--batch-size", batch)
-    assert done.returncode == 0, done.stderr
+    judged = {"0000.jpg", "0001.jpg", "a,b.jpg"} & set(names)
+    assert done.returncode == (0 if judged or not names else 1), done.stderr
     rows = read(output)[1:]
     assert [row[0] for row in rows] == names
     assert all(abs(float(row[1])) < float("inf") and float(row[1]) != 0 for row in rows)

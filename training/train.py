@@ -12,6 +12,7 @@ A run writes everything into ``runs/<run_name>``: the resolved ``config.yaml``, 
 import argparse
 import logging
 import os
+import pickle
 import shutil
 import sys
 import warnings
@@ -43,6 +44,8 @@ from training.memory import keep_freed_memory
 from training.models import build_model
 from training.network_file import fold_folder, load_network, save_network
 from training.tasks import TASKS
+
+SMOKE_MARKER = ".made_by_smoke"  # in the folder of a run that --smoke may delete
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,12 +83,30 @@ def train(config: RunConfig, resume: bool = False) -> Path:
 
 
 def smoke(config: RunConfig) -> Path:
-    """Every stage of the recipe, export included, on a few made-up pictures, from scratch."""
-    shutil.rmtree(config.folder, ignore_errors=True)
+    """Every stage of the recipe, export included, on a few made-up pictures, from scratch.
+
+    Raises:
+        UsageError: the run's folder is there, and no earlier one of these has made it.
+    """
+    _open_smoke_folder(config.folder)
     pictures = config.folder.parent / f"{config.run_name}_data"
     folder = train(TASKS[config.task].made_up(config, pictures))
     export_run(folder, folder / "weights", pictures)
     return folder
+
+
+def _open_smoke_folder(folder: Path) -> None:
+    """Begin anew; only what is marked as made here is deleted, for recipes name any folder."""
+    marker = folder / SMOKE_MARKER
+    if folder.exists() and not marker.is_file():
+        raise UsageError(
+            f"{folder} was not made by --smoke, which would delete it: expected no such folder; "
+            "move it, or set another run_name or output"
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    marker.touch()
 
 
 def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
@@ -154,8 +175,15 @@ def train_phase(
     steps = phase.epochs * epoch_size(config, data.samples, trainer.world_size) // batch
     module = TASKS[config.task].module(network, config, phase, steps)
     last = checkpoints / "last.ckpt"
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
-    best = torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=False)
+    start = last if last.exists() else None
+    try:  # a checkpoint may be a stranger's: of a pickle, tensors and plain values alone are read
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        best = torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{checkpoints} holds more than weights ({' '.join(str(error).split())[:100]}): "
+            "expected checkpoints that this program has written; remove them to train anew"
+        ) from error
     module.load_state_dict(best["state_dict"])
 
 

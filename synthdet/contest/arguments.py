@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         "above 0 means synthetic. Every row gets an answer, also where a file is broken or the "
         "time runs out; OUTPUT.report.json says which rows are such fallbacks, and why.",
         epilog="Exit code 0: every row has an answer. 2: unusable arguments, input or weights. "
-        "1: no output could be written.",
+        "1: no output could be written, or there are rows and not one of them could be judged; "
+        "then OUTPUT holds the prior logit for each.",
     )
     _add_scoring(parser)
     _add_locating(parser)
@@ -40,7 +41,9 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", type=Path, nargs="?",
         help="CSV with a column 'filename'; paths are relative to the CSV's own folder.")
     add("output", metavar="OUTPUT", type=Path, nargs="?",
-        help="CSV to write, with the columns 'filename' and 'logit'.")
+        help="CSV to write, with the columns 'filename' and 'logit'. '-' is stdout. Of a link, the "
+        "file that it leads to is replaced; stdout, a pipe or a device is written to, and then "
+        "there is no report unless --report asks for it.")
     add("--weights", metavar="DIR", type=Path, action="append", default=[],
         help="Use the model in this folder. May be repeated for models of different tasks; a task "
         "without a folder uses the shipped model. The logits are the detector's, unless the only "
@@ -119,6 +122,12 @@ def _add_locating(parser: argparse.ArgumentParser) -> None:
     add("--refine", choices=("none", "guided", "crf"), default="none",
         help="Fit each map to the edges of its image, by a guided filter or by a dense "
         "conditional random field, which needs requirements-crf.txt. The default is %(default)s.")
+    add("--mask-seconds", metavar="S", type=positive_float, default=120.0,
+        help="Give up on a map that takes longer than S seconds; the mask is zeros. The default is "
+        "%(default)s.")
+    add("--mask-pixels", metavar="N", type=positive_int, default=50_000_000,
+        help="Reduce images of more than N pixels to N for their map, which has the image's size "
+        "all the same. The default is %(default)s. Images far larger than the others come last.")
     # fmt: on
 
 

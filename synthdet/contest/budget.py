@@ -27,6 +27,7 @@ _EVIDENCE = 0.05  # of the time for the rows: the least time measured before a s
 _CAUTION = 1.5  # times what a row should take without a step, as that was measured in a moment
 _RESERVE_SECONDS = 1.5  # kept for writing the output and the report …
 _RESERVE_PER_ROW = 20e-6  # … which grows with the table, on slow disks too
+_PACK_ROW, _PACK_MASK = 1e-4, 0.02  # seconds to write and check a row, and a mask
 _RESERVE_SHARE = 0.25  # never more than this share of the budget
 
 
@@ -36,6 +37,11 @@ def default_budget(rows: int) -> float:
     5,000 images get 3,400 s of the contest's hour; the rest is for starting the container.
     """
     return max(120.0, 0.68 * rows)
+
+
+def packing_time(budget: float, rows: int, masks: bool) -> float:
+    """Seconds of a budget that are kept for packing a submission of ``rows`` images."""
+    return min(_RESERVE_SHARE * budget, 2.0 + (_PACK_MASK if masks else _PACK_ROW) * rows)
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,28 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from synthdet.contest.budget import default_budget
+from synthdet.contest.budget import default_budget, packing_time
 from synthdet.errors import OutputError, UsageError
 from synthdet.inference.weights import Task, read_config, shipped_weights
+from synthdet.io.files import is_stream
 from synthdet.process_setup import say
 
 if TYPE_CHECKING:
+    from synthdet.contest.journal import Answer
     from synthdet.contest.options import Options
     from synthdet.contest.pipeline import Result
     from synthdet.formats.contest import Run
     from synthdet.io.manifest import Row
+
+_NAMES_SHARE, _NAMES_SECONDS = 0.1, 60.0  # of a budget that is given, and without one
+_TOLERATED = 0.1  # share of rows that may be fallbacks without a warning
 
 SHIPPED: dict[Task, Path] = {
     "detector": shipped_weights() / "detector",
@@ -52,34 +60,45 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
 
     packer = _packer(args, weights)  # refusals come now rather than after an hour
     rule = verdict_rule(read_config(weights), args.max_error)
-    manifest = read_manifest(args.input)
+    manifest = read_manifest(args.input, _seconds_for_names(args.budget))
+    if manifest.guessed:
+        say(
+            f"warning: the time to look for names that stand otherwise on the disk was over; "
+            f"the last {manifest.guessed} are taken to be spelled as the latest one found"
+        )
     options = _options(args, (weights, locator, compact), len(manifest.rows))
-    result = score(manifest, _beside(args.output, ".journal"), options, started, interrupted)
-
-    logits = [answer.logit for answer in result.logits.answers]
-    began = time.monotonic()
-    write_logits(args.output, [row.name for row in manifest.rows], logits)
-    result.logits.seconds["write"] = time.monotonic() - began
+    names = [row.name for row in manifest.rows]
+    with _journal(args.output) as journal:
+        result = score(
+            manifest, journal, options, started, interrupted,
+            write=lambda logits: write_logits(args.output, names, logits),
+        )  # fmt: skip
     report = make_report(manifest, options, result, rule, time.monotonic() - started)
-    _write_report(_report_path(args), report)
+    where = _report_path(args)
+    if where:
+        _write_report(where, report)
     if result.complete:
         result.remove_journals()
-    packer(manifest.rows, logits)
+    packer(manifest.rows, result)
     if not args.quiet:
         say(_summary(args.output, report))
+    _warn_of_fallbacks(report, where)
     return result
 
 
-def _packer(
-    args: argparse.Namespace, weights: Path
-) -> Callable[[Sequence["Row"], Sequence[float]], None]:
-    """What ``--pack`` asks to be done with the rows and their logits; nothing without it.
+def _seconds_for_names(budget: float | str | None) -> float:
+    """Granted to the search for files whose names the table spells otherwise than the disk."""
+    return _NAMES_SHARE * budget if isinstance(budget, float) else _NAMES_SECONDS
+
+
+def _packer(args: argparse.Namespace, weights: Path) -> Callable[[Sequence["Row"], "Result"], None]:
+    """What ``--pack`` asks to be done with the rows and their answers; nothing without it.
 
     Raises:
         UsageError: the contest wants what is not there.
     """
     if not args.pack:
-        return lambda rows, logits: None
+        return lambda rows, result: None
     from synthdet.formats.contest import Predictions
     from synthdet.formats.submission import check_needs, label_threshold, pack
 
@@ -87,13 +106,28 @@ def _packer(
     threshold = label_threshold(args.pack, read_config(weights).thresholds)
     contest_run: Run = args.run or "open"
 
-    def write(rows: Sequence["Row"], logits: Sequence[float]) -> None:
-        predictions = Predictions(rows, logits, args.team, contest_run, threshold, args.masks)
+    def write(rows: Sequence["Row"], result: "Result") -> None:
+        answers = result.logits.answers
+        sized = [_sized(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        logits = [answer.logit for answer in answers]
+        early = not result.complete
+        predictions = Predictions(
+            sized, logits, args.team, contest_run, threshold, args.masks, ended_early=early
+        )
         folder = _beside(args.output, ".submission")
         folder.mkdir(exist_ok=True)
         pack(args.pack, predictions, folder)
 
     return write
+
+
+def _sized(row: "Row", answer: "Answer") -> "Row":
+    """The row with what decoding has learned of its size.
+
+    A file that was tried in vain is not opened again: only those that the run did not reach are.
+    """
+    reached = answer.status not in ("deadline", "interrupted", "failed")
+    return replace(row, size=answer.size, path=None if reached else row.path)
 
 
 def _options(
@@ -103,17 +137,22 @@ def _options(
     from synthdet.io.decoding import DecodeLimits
 
     weights, locator, compact = models
-    automatic = None if _locates(args) else default_budget(rows)
-    budget = automatic if args.budget == "auto" else args.budget
+    budget = args.budget
+    if budget == "auto":
+        budget = None if _locates(args) else default_budget(rows)
+    packs = args.pack and budget is not None
     return Options(
         weights=weights,
         locator=locator,
         compact=None if budget is None else compact,  # without a deadline nothing is given up
-        locate=LocateOptions(args.masks, args.overlays, args.views, args.refine),
+        locate=LocateOptions(
+            args.masks, args.overlays, args.views, args.refine, args.mask_seconds, args.mask_pixels
+        ),
         provider=args.provider,
         batch_size=args.batch_size,
         workers=args.workers,
         budget=budget,
+        packing=packing_time(budget, rows, args.masks is not None) if packs else 0.0,
         resume=args.resume,
         limits=DecodeLimits(args.image_seconds, args.image_megabytes * 2**20, args.max_pixels),
         progress=not args.quiet,
@@ -140,7 +179,7 @@ def _check_paths(args: argparse.Namespace) -> None:
     paths = {
         "INPUT": args.input,
         "OUTPUT": args.output,
-        "the report": _report_path(args),
+        "the report": _report_path(args) or _beside(args.output, ".report.json"),
         "the journal": _beside(args.output, ".journal"),
         "the masks' journal": _beside(args.output, ".masks.journal"),
     }
@@ -149,10 +188,15 @@ def _check_paths(args: argparse.Namespace) -> None:
         named = ", ".join(f"{name} {path}" for name, path in paths.items())
         raise UsageError(f"found {named}, expected different files: choose another OUTPUT")
     for name in ("OUTPUT", "the report"):
-        if paths[name].exists() and not paths[name].is_file():
+        if paths[name].is_dir():
             raise UsageError(
-                f"{name} {paths[name]} is a folder or a device, expected a file to write or replace"
+                f"{name} {paths[name]} is a folder, expected a file to write or replace"
             )
+    if is_stream(args.output) and (args.resume or args.pack):
+        raise UsageError(
+            f"--resume and --pack keep files beside OUTPUT, and {args.output} is no file: "
+            "give a file"
+        )
 
 
 def _beside(output: Path, suffix: str) -> Path:
@@ -236,9 +280,22 @@ def _check_refinement(refinement: str) -> None:
         find_densecrf()  # a refusal comes now rather than after an hour
 
 
-def _report_path(args: argparse.Namespace) -> Path:
+def _report_path(args: argparse.Namespace) -> Path | None:
+    """None where it is not asked for and OUTPUT is no file, so that nothing can lie beside it."""
+    if args.report is None and is_stream(args.output):
+        return None
     path: Path = args.report or _beside(args.output, ".report.json")
     return path
+
+
+@contextmanager
+def _journal(output: Path) -> Iterator[Path]:
+    """Where finished batches are kept: beside OUTPUT, or anywhere where that is no file."""
+    if not is_stream(output):
+        yield _beside(output, ".journal")
+        return
+    with TemporaryDirectory(prefix="synthdet-") as folder:
+        yield Path(folder) / "journal"
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:
@@ -249,6 +306,18 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
             stream.write(json.dumps(report, indent=2).encode() + b"\n")
     except OutputError as error:  # the answers are written, and they are what counts
         say(f"warning: {error}")
+
+
+def _warn_of_fallbacks(report: dict[str, Any], path: Path | None) -> None:
+    """The last line of a run that judged less than nine rows in ten, quiet or not."""
+    rows, lost = report["input"]["rows"], dict(report["counts"])
+    fallbacks = rows - lost.pop("ok", 0)
+    if fallbacks > _TOLERATED * rows:
+        kinds = ", ".join(f"{count} {status}" for status, count in lost.items())
+        say(
+            f"warning: {fallbacks} of {rows} rows were not judged and hold the prior logit "
+            f"({kinds}): {path or '--report FILE'} says why"
+        )
 
 
 def _summary(output: Path, report: dict[str, Any]) -> str:

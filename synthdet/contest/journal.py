@@ -28,6 +28,7 @@ class Answer:
         detail: what was found, for a person; empty where there is nothing to say.
         views: logits of the picture's single views; empty where it has one, or it is not known.
         compact: whether the compact detector gave it, for time.
+        size: (height, width) of the stored raster, where a decode worker could read its header.
     """
 
     logit: float
@@ -35,6 +36,7 @@ class Answer:
     detail: str = ""
     views: tuple[float, ...] = ()
     compact: bool = False
+    size: tuple[int, int] | None = None
 
 
 class Journal:
@@ -118,17 +120,24 @@ def _parse_batch(line: bytes) -> tuple[int, list[Answer]] | None:
     """One whole line -> first row and answers; None where it was cut short or damaged."""
     try:
         content = _parse(line) or {}
-        answers = [_parse_answer(*one) for one in content["answers"]]
+        answers = [_answer(*values) for values in content["answers"]]
         finite = all(math.isfinite(z) for one in answers for z in (one.logit, *one.views))
         return (int(content["start"]), answers) if finite else None
-    except (KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError):
         return None
 
 
-def _parse_answer(
-    logit: float, status: str, detail: str, views: Sequence[float] = (), compact: bool = False
+def _answer(
+    logit: float,
+    status: str,
+    detail: str,
+    views: Sequence[float] = (),
+    compact: bool = False,
+    size: Sequence[int] | None = None,
 ) -> Answer:
-    return Answer(logit, status, detail, tuple(views), compact)
+    """From the values of a line; those of earlier versions have fewer."""
+    raster = None if size is None else (int(size[0]), int(size[1]))
+    return Answer(logit, status, detail, tuple(views), compact, raster)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -1,9 +1,11 @@
 """The pass that asks "which pixels?": pictures -> masks on disk, and a logit each."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 from synthdet.contest.journal import Answer
@@ -15,7 +17,7 @@ from synthdet.inference.localizer import Localizer, Located, Locates
 from synthdet.inference.mask_folder import MaskFolder
 from synthdet.inference.session import Warn
 from synthdet.inference.weights import LocalizationSpec, Task, read_config
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, Size
 from synthdet.io.manifest import Row
 from synthdet.preprocessing.resizing import Image
 
@@ -30,6 +32,7 @@ LOCATORS: dict[Task, Callable[..., Locates]] = {
     "instances": load_finder,
 }
 
+_FAR_LARGER = 4  # times the pixels of the middle one of all pictures
 _IN_FLIGHT = 2**28  # bytes of decoded pictures that may wait …
 _MOST_AHEAD = 3  # … and how many of them: a picture takes longer to locate in than to decode
 
@@ -97,6 +100,7 @@ class LocatorStage(Stage[LoadedImage]):
             "refinement": locate.refinement,
             "masks": locate.masks and str(locate.masks.resolve()),
             "overlays": locate.overlays and str(locate.overlays.resolve()),
+            "limits": [locate.seconds, locate.pixels],
         }
 
     def read_ahead(self) -> int:
@@ -118,6 +122,22 @@ class LocatorStage(Stage[LoadedImage]):
             self._known[named.name] = answer
         return holds
 
+    def order(self, todo: Sequence[range]) -> Sequence[range]:
+        """Pictures far larger than the others come last: one must not cost all others their maps.
+
+        The others keep their places, for a pace that grew from row to row would be no measure.
+        """
+        pixels = {batch: self._pixels(batch) for batch in todo}
+        most = _FAR_LARGER * median(pixels.values()) if pixels else 0
+        large = [batch for batch in todo if pixels[batch] > most]
+        usual = [batch for batch in todo if pixels[batch] <= most]
+        return usual + sorted(large, key=pixels.__getitem__)
+
+    def _pixels(self, batch: range) -> int:
+        """Of a row's picture, at most as many as are looked at; 0 where that is not known."""
+        height, width = (self.sizes[batch[0]] if self.sizes else None) or (0, 0)
+        return min(height * width, self._options.locate.pixels)
+
     def begin(self, todo: Sequence[range]) -> None:
         """Remove masks of earlier runs, which would be taken for this run's."""
         for row in (self._rows[index] for batch in todo for index in batch):
@@ -130,22 +150,31 @@ class LocatorStage(Stage[LoadedImage]):
         """One picture -> its answer, once its mask is written."""
         row = self._rows[rows[0]]
         if row.name not in self._known:
-            self._known[row.name] = self._answer(row, seen.pop(), keeps)
+            size = self.sizes[rows[0]] if self.sizes else None
+            self._known[row.name] = self._answer(row, seen.pop(), size, keeps)
         return [self._known[row.name]]
 
-    def _answer(self, row: Row, item: LoadedImage | ImageError | None, keeps: Keeps) -> Answer:
+    def _answer(
+        self, row: Row, item: LoadedImage | ImageError | None, size: Size | None, keeps: Keeps
+    ) -> Answer:
         """Whatever goes wrong costs this row its map, and the others nothing."""
         if item is None:
-            return self._fall_back(row, "dropped", "no time was left for its map")
+            return self._fall_back(row, size, "dropped", "no time was left for its map")
         if isinstance(item, ImageError):
-            return self._fall_back(row, item.fault, str(item))
+            return self._fall_back(row, item.size or size, item.fault, str(item))
         self._sizes.append(item.pixels.nbytes)
+        self.model.stop_at = time.monotonic() + self._options.locate.seconds
         try:
             found = self._locate(item.pixels, keeps)
             unwritten = self._write(row, item, found)
+        except TimeoutError:
+            late = f"its map took more than {self._options.locate.seconds:g} s"
+            return self._fall_back(row, item.stored_size, "timeout", late)
         except Exception as error:  # whatever the runtime raises costs a row, not the run
-            return self._fall_back(row, "model", f"the model failed on this picture ({error})")
-        return unwritten or Answer(found.logit, "ok", "; ".join(item.notes))
+            return self._fall_back(
+                row, item.stored_size, "model", f"the model failed on this picture ({error})"
+            )
+        return unwritten or Answer(found.logit, "ok", "; ".join(item.notes), size=item.stored_size)
 
     def _locate(self, image: Image, keeps: Keeps) -> Located:
         locate = self._options.locate
@@ -153,7 +182,7 @@ class LocatorStage(Stage[LoadedImage]):
             image,
             views=locate.views if keeps(EXTRA_VIEWS) else 1,
             refinement=locate.refinement if keeps(REFINEMENT) else "none",
-            max_side=None if keeps(RESOLUTION) else self._half_side(image),
+            max_side=self._max_side(image, keeps),
         )
         if not math.isfinite(found.logit):
             raise ArithmeticError(f"it answered {found.logit}")
@@ -166,22 +195,31 @@ class LocatorStage(Stage[LoadedImage]):
         try:
             self._files.write(row, item, found)
         except OutputError as error:
-            return Answer(found.logit, "unwritten", str(error))
+            return Answer(found.logit, "unwritten", str(error), size=item.stored_size)
         return None
+
+    def _max_side(self, image: Image, keeps: Keeps) -> int | None:
+        """The long side to which a picture is reduced; None keeps it as it is."""
+        height, width = image.shape[:2]
+        sides = [] if keeps(RESOLUTION) else [self._half_side(image)]
+        if height * width > self._options.locate.pixels:
+            share = self._options.locate.pixels / (height * width)
+            sides.append(max(1, int(max(height, width) * math.sqrt(share))))
+        return min(sides, default=None)
 
     def _half_side(self, image: Image) -> int:
         side: int = max(image.shape[:2])
         return max(self.config.input.size, min(side, self._spec.max_side or side) // 2)
 
-    def _fall_back(self, row: Row, status: str, detail: str) -> Answer:
+    def _fall_back(self, row: Row, size: Size | None, status: str, detail: str) -> Answer:
         """The prior, and a mask of zeros where one is asked for and can be made."""
         try:
-            written = self._files.write_zeros(row, self._options.limits.pixels)
-        except Exception as error:  # a full disk, or a header that breaks its reader
+            written = self._files.write_zeros(row, size, self._options.limits.pixels)
+        except Exception as error:  # a full disk
             written, detail = False, f"{detail}; {error}"
         if self._files.mask(row) is not None:
             detail += "; its mask is all zeros" if written else "; it has no mask"
-        return Answer(self.config.prior_logit, status, detail)
+        return Answer(self.config.prior_logit, status, detail, size=size)
 
 
 def _whole_picture(loaded: LoadedImage) -> LoadedImage:

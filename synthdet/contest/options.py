@@ -17,12 +17,16 @@ class LocateOptions:
         overlays: folder for a picture of each map over its image; None for none.
         views: turned views of a picture that are averaged, 1 to 5.
         refinement: how maps are fitted to the edges of pictures.
+        seconds: after which a picture's map is given up.
+        pixels: pictures of more are reduced to so many for their map.
     """
 
     masks: Path | None = None
     overlays: Path | None = None
     views: int = 1
     refinement: Refinement = "none"
+    seconds: float = 120.0
+    pixels: int = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Options:
         workers: decode processes; None takes one for each CPU that may be used.
         threads: CPU threads of the model; None takes one for each CPU that may be used.
         budget: seconds from process start to the finished output; None for no deadline.
+        packing: seconds of the budget that are kept for what comes after the output.
         resume: continue an earlier run's journal where input, weights and options are the same.
         limits: what decoding one file may cost.
         progress: draw a progress bar on stderr where that is a terminal.
@@ -56,6 +61,7 @@ class Options:
     workers: int | None = None
     threads: int | None = None
     budget: float | None = None
+    packing: float = 0.0
     resume: bool = False
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     progress: bool = True

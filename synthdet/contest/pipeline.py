@@ -7,7 +7,7 @@ first mask is begun, and no deadline or interrupt leaves a row with neither.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ class Result:
         """Whether nothing is left for ``--resume``."""
         return {one.ended for one in (self.logits, self.masks) if one} == {"complete"}
 
+    @property
+    def judged_nothing(self) -> bool:
+        """Whether there were rows, and not one of them was judged."""
+        answers = self.logits.answers
+        return bool(answers) and all(answer.status != "ok" for answer in answers)
+
     def remove_journals(self) -> None:
         """The output is written and complete; nothing is left to continue."""
         self.logits.journal.remove()
@@ -63,6 +69,7 @@ def score(
     interrupted: threading.Event | None = None,
     warn: Warn = warn_on_stderr,
     clock: Clock = time.monotonic,
+    write: Callable[[Sequence[float]], None] = lambda logits: None,
 ) -> Result:
     """Answer every row of ``manifest``.
 
@@ -75,6 +82,7 @@ def score(
         interrupted: set it (from a signal handler) to end the run with what is there.
         warn: takes one line for a person.
         clock: seconds, monotonic.
+        write: takes the logits as soon as they are complete, before the first mask is made.
 
     Raises:
         WeightsError: missing, corrupt or unfit weights.
@@ -90,7 +98,7 @@ def score(
     interrupted = interrupted or threading.Event()
     run = Surroundings(manifest, options, started, interrupted, remember, clock)
     passes = list(_passes(run, journal_path))
-    abandoned = _execute(passes)
+    abandoned = _execute(passes, write)
     logits, last = passes[0].outcome, passes[-1].outcome
     asked = options.locate.masks or options.locate.overlays
     masks = last if asked and not isinstance(last.stage, DetectorStage) else None
@@ -116,8 +124,11 @@ def _passes(run: Surroundings, journal_path: Path) -> Iterator[RowPass[Any]]:
     yield RowPass(run, stage, Journal(journal_path, ""))
 
 
-def _execute(passes: list[RowPass[Any]]) -> bool:
-    """Run one pass after the other; whether a model call had to be walked away from."""
+def _execute(passes: list[RowPass[Any]], write: Callable[[Sequence[float]], None]) -> bool:
+    """Run one pass after the other; whether a model call had to be walked away from.
+
+    The first one's answers are written at once: whatever ends the others leaves them on the disk.
+    """
     thread = BackgroundThread("model")
     try:
         # All models are opened before the first row, so that an unfit one is refused at once.
@@ -125,6 +136,11 @@ def _execute(passes: list[RowPass[Any]]) -> bool:
         ended = "complete"
         for one in passes:
             ended = one.execute(thread, loading) if ended == "complete" else one.skip(ended)
+            if one is passes[0]:
+                passes[-1].stage.sizes = [answer.size for answer in one.outcome.answers]
+                began = time.monotonic()
+                write([answer.logit for answer in one.outcome.answers])
+                one.outcome.seconds["write"] = time.monotonic() - began
     finally:
         abandoned = not thread.stop(_STOP_SECONDS)
     return abandoned

@@ -28,7 +28,7 @@ from synthdet.errors import ImageError, SynthdetError
 from synthdet.host_resources import available_cpus
 from synthdet.inference.session import Warn
 from synthdet.inference.weights import WeightsConfig
-from synthdet.io.decoding import DecodePool
+from synthdet.io.decoding import PATIENCE, DecodePool
 from synthdet.io.manifest import Manifest, Row
 
 _POLL_SECONDS = 0.1  # how soon a waiting main thread notices an interrupt
@@ -133,8 +133,9 @@ class RowPass(Generic[S]):
         self._run = run
         self._rows: Sequence[Row] = run.manifest.rows
         self._options = run.options
+        budget = run.options.budget and run.options.budget - run.options.packing
         self._governor = Governor(
-            run.options.budget, len(self._rows), stage.ladder, run.started, run.clock, share
+            budget, len(self._rows), stage.ladder, run.started, run.clock, share
         )
         self._answers: list[Answer | None] = [None] * len(self._rows)
         self._done = 0
@@ -172,7 +173,10 @@ class RowPass(Generic[S]):
             self._options.workers or available_cpus(), self.stage.most_workers, len(self._rows)
         )
         # The workers start before the model is opened, so that both get ready at once.
-        pool = DecodePool(workers, self._options.limits, self.stage.prepare)
+        patience = min(PATIENCE, self._governor.seconds_left / 2)  # the other half is for decoding
+        pool = DecodePool(
+            workers, self._options.limits, self.stage.prepare, self._run.warn, patience
+        )
         try:
             with pool:
                 self._compute_with(pool, thread, loading)
@@ -227,7 +231,7 @@ class RowPass(Generic[S]):
         thread: BackgroundThread,
         finished: dict[int, list[Answer]],
     ) -> None:
-        todo = self._take_finished(finished)
+        todo = self.stage.order(self._take_finished(finished))
         self.stage.begin(todo)
         self._done = self.outcome.resumed
         self._governor.begin(self._done)

@@ -15,7 +15,7 @@ from synthdet.errors import ImageError, WeightsError
 from synthdet.inference.detector import Detector
 from synthdet.inference.session import OnnxModel, Warn
 from synthdet.inference.weights import WeightsConfig, read_config
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, Size
 from synthdet.preprocessing.detector_views import Seen, Views, views_of
 
 # The governor's steps, in the order in which they are given up.
@@ -41,6 +41,7 @@ class Stage(ABC, Generic[S]):
         most_workers: decode processes that it can keep busy.
         model: once `load` has returned.
         rows_at_once: rows in a batch, once `load` has returned.
+        sizes: of the rows' rasters, as an earlier pass has found them; empty where there was none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage(ABC, Generic[S]):
     most_workers: int = 1024
     model: OnnxModel
     rows_at_once: int
+    sizes: Sequence[Size | None] = ()
 
     @abstractmethod
     def load(self) -> None:
@@ -90,6 +92,10 @@ class Stage(ABC, Generic[S]):
     def takes_over(self, row: int, answer: Answer) -> bool:
         """Whether an answer from an earlier run's journal holds."""
         return True
+
+    def order(self, todo: Sequence[range]) -> Sequence[range]:
+        """The batches that are left to compute, in the order in which they are computed."""
+        return todo
 
     def begin(self, todo: Sequence[range]) -> None:
         """The batches that are left to compute, before the first of them."""
@@ -151,24 +157,26 @@ class DetectorStage(Stage[Seen]):
         pictures = [_views(item, keeps) for item in seen if isinstance(item, Seen)]
         judged = iter(_judge(compact or self._detector, pictures))
         return [
-            self._fallback(item.fault, str(item))
+            self._fallback(item.fault, str(item), item.size)
             if isinstance(item, ImageError)
-            else self._answer(next(judged), item.notes, compact is not None)
+            else self._answer(next(judged), item, compact is not None)
             for item in seen
             if item is not None
         ]
 
-    def _answer(self, judged: _Judged | Exception, notes: tuple[str, ...], compact: bool) -> Answer:
+    def _answer(self, judged: _Judged | Exception, seen: Seen, compact: bool) -> Answer:
         if isinstance(judged, Exception):
-            return self._fallback("model", f"the model failed on this picture ({judged})")
+            return self._fallback(
+                "model", f"the model failed on this picture ({judged})", seen.size
+            )
         logit, views = judged
         if not abs(logit) < float("inf"):
-            return self._fallback("model", f"the model answered {logit}")
-        notes = (COMPACT_NOTE, *notes) if compact else notes
-        return Answer(logit, "ok", "; ".join(notes), views, compact)
+            return self._fallback("model", f"the model answered {logit}", seen.size)
+        notes = (COMPACT_NOTE, *seen.notes) if compact else seen.notes
+        return Answer(logit, "ok", "; ".join(notes), views, compact, seen.size)
 
-    def _fallback(self, status: str, detail: str) -> Answer:
-        return Answer(self.config.prior_logit, status, detail)
+    def _fallback(self, status: str, detail: str, size: Size | None) -> Answer:
+        return Answer(self.config.prior_logit, status, detail, size=size)
 
 
 def _views(seen: Seen, keeps: Keeps) -> Views:

@@ -165,7 +165,7 @@ class DatasetScorer:
                 raise
             # Nobody knows the copy; what is wrong with it is wrong with the picture.
             reason = str(error).removeprefix(f"{os.fspath(copy)!r}: ")
-            raise ImageError(error.fault, f"{path!r}: {reason}") from error
+            raise ImageError(error.fault, f"{path!r}: {reason}", error.size) from error
 
     def _copy(self, row: int) -> Path:
         """Where a picture from elsewhere lies on this machine while it is worked on."""

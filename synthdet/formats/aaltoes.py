@@ -15,12 +15,13 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
-    stored_size,
+    most_run_lengths,
+    read_submitted,
     well_formed,
 )
 from synthdet.formats.masks import stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import read_table, write_table
+from synthdet.io.table import write_table
 
 HEADER = ("ImageId", "EncodedPixels")
 
@@ -40,12 +41,13 @@ def write(predictions: Predictions, folder: Path) -> list[Path]:
 def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     """Note ids that do not fit the input list, and run lengths that no image of its size has."""
     lint_list(rows, stem, faults)
-    records = well_formed(read_table(path), HEADER, faults)
+    table = read_submitted(path, most_run_lengths(rows), faults)
+    records = well_formed(table, HEADER, faults)
     if records is None:
         return
     matched = match_ids([image_id for image_id, _ in records], rows, stem, faults)
     for (image_id, text), row in zip(records, matched, strict=True):
-        size = stored_size(row) if row else None
+        size = row.size if row else None
         reason = _fault(text, size[0] * size[1] if size else None)
         if reason:
             faults.add("run lengths are malformed", f"{image_id!r}: {reason}")

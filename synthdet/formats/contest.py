@@ -1,7 +1,6 @@
 """What contest formats share: the predictions to pack, ids of images, and faults in words."""
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +9,16 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from synthdet.errors import InputError
-from synthdet.formats.masks import LOC_THRESHOLD, Size, base_name, read_mask, stem
-from synthdet.io.images import raster_size
+from synthdet.formats.masks import LOC_THRESHOLD, base_name, read_mask, stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import Record
+from synthdet.io.table import Record, decode, parse, read_table
+from synthdet.process_setup import printable
 
+_SPARE_BYTES = 2**16  # of a table, beside what its rows take
+_NUMBERS = 128  # bytes of a row's numbers
+_USUAL_PIXELS = 2**24  # of an image whose size is not known
 log = logging.getLogger(__name__)
 Run = Literal["constrained", "open"]
 IdOf = Callable[[str], str]  # the name in the input list -> the id in the submission
@@ -34,6 +35,7 @@ class Predictions:
         run: MediaEval's two kinds: trained on the organisers' data alone, or on anything.
         threshold: on the logit, for the formats that want a label.
         masks: folder of masks named by stem; None for the formats without masks.
+        ended_early: whether the run that writes the masks may have made none.
     """
 
     rows: Sequence[Row]
@@ -42,6 +44,7 @@ class Predictions:
     run: Run = "open"
     threshold: float = 0.0
     masks: Path | None = None
+    ended_early: bool = False
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.logits):
@@ -68,13 +71,16 @@ class Faults:
         self._counts[kind] += 1
 
     def lines(self) -> list[str]:
-        """One line for each kind, with its first example and the number of others."""
+        """One line for each kind, with its first example and the number of others.
+
+        What stands in a submission is quoted as escapes where a terminal would obey it.
+        """
         return [self._line(kind) for kind in self._counts]
 
     def _line(self, kind: str) -> str:
         line = ": ".join(filter(None, (kind, self._examples[kind])))
         more = self._counts[kind] - 1
-        return f"{line} (and {more} more)" if more else line
+        return printable(f"{line} (and {more} more)" if more else line)
 
 
 def index_by_id(rows: Sequence[Row], id_of: IdOf) -> dict[str, int]:
@@ -166,10 +172,49 @@ def _filtered(missing: Sequence[str], present: Sequence[str]) -> str:
     return f" (all that end in {', '.join(sorted(lost))}: lost to a filter by extension?)"
 
 
+def read_submitted(path: Path, most: int, faults: Faults) -> list[Record] | None:
+    """The table of a submission; None, and a fault, where it is longer than ``most`` bytes.
+
+    A table takes some ten times its bytes of memory, and tells nothing once it is too long.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:  # `read_table` says what is wrong with it
+        size = 0
+    if size <= most:
+        return read_table(path)
+    faults.add(f"a table has {size} bytes, where {most} are enough for all images", path.name)
+    return None
+
+
+def parse_submitted(content: bytes | None, name: str) -> list[Record] | None:
+    """The same of a member of an archive, as `synthdet.formats.archive.read_member` gives it."""
+    return None if content is None else parse(decode(content, Path(name)))
+
+
+def most_bytes(rows: Sequence[Row], cells: int = 0) -> int:
+    """Bytes that a table with an answer for each row may have, with room for faults.
+
+    Args:
+        rows: of the input list.
+        cells: bytes of a row beside its name and some numbers.
+    """
+    names = sum(len(row.name.encode("utf-8", "surrogateescape")) for row in rows)
+    return _SPARE_BYTES + 4 * (names + (_NUMBERS + cells) * len(rows))
+
+
+def most_run_lengths(rows: Sequence[Row]) -> int:
+    """The same of a table of run lengths: a run takes two pixels at least, and two numbers."""
+    pixels = sum(row.size[0] * row.size[1] if row.size else _USUAL_PIXELS for row in rows)
+    return most_bytes(rows) + 10 * pixels
+
+
 def well_formed(
-    table: Sequence[Record], header: Sequence[str], faults: Faults
+    table: Sequence[Record] | None, header: Sequence[str], faults: Faults
 ) -> list[Record] | None:
     """The rows that have as many cells as the header; None where the header is another."""
+    if table is None:  # it could not be read, which is a fault already
+        return None
     first, *records = table or [[]]
     if first != list(header):
         faults.add("the header is wrong", f"{','.join(first)!r}, expected {','.join(header)!r}")
@@ -180,30 +225,18 @@ def well_formed(
     return [record for record in records if len(record) == len(header)]
 
 
-def stored_size(row: Row) -> Size | None:
-    """(H, W) of an image as it is stored, from its header alone; None where that says nothing."""
-    if row.path is None or not row.path.is_file():  # opening a pipe would wait for ever
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
-            with Image.open(row.path) as image:
-                return raster_size(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
 def warn_of_missing_masks(predictions: Predictions) -> None:
     """Say how many images have no mask; they are packed as images in which nothing was found.
 
     Raises:
-        InputError: not one image has a mask, so the folder is the wrong one.
+        InputError: not one image has a mask, so the folder is the wrong one, unless a run that
+            ended early has written into it.
     """
     images = [predictions.rows[i] for i in index_by_id(predictions.rows, stem).values()]
     without = [row.name for row in images if predictions.mask_of(row) is None]
     if not without:
         return
-    if len(without) == len(images):
+    if len(without) == len(images) and not predictions.ended_early:
         raise InputError(
             f"{predictions.masks} holds no mask for any of {len(images)} images (looked for "
             f"{stem(without[0])}.npz): give the folder that main.py --masks wrote"
@@ -221,8 +254,8 @@ def found_pixels(predictions: Predictions, position: int) -> npt.NDArray[np.bool
         MaskError: the mask is damaged, or has another size than its image.
     """
     row = predictions.rows[position]
-    size, path = stored_size(row), predictions.mask_of(row)
+    path = predictions.mask_of(row)
     if path is None:
-        return np.zeros(size or (1, 1), bool)
-    found: npt.NDArray[np.bool_] = read_mask(path, size) >= LOC_THRESHOLD
+        return np.zeros(row.size or (1, 1), bool)
+    found: npt.NDArray[np.bool_] = read_mask(path, row.size) >= LOC_THRESHOLD
     return found

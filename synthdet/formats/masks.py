@@ -87,13 +87,16 @@ def mask_bytes(path: Path) -> bytes:
         raise MaskError("unreadable", f"{path} cannot be read ({error.strerror})") from error
 
 
-def read_mask(source: Path | BinaryIO, size: Size | None, name: str = "") -> ProbabilityMap:
+def read_mask(
+    source: Path | BinaryIO, size: Size | None, name: str = "", most: int = MAX_PIXELS
+) -> ProbabilityMap:
     """Read a probability map; no more memory is taken than the image's size asks for.
 
     Args:
         source: the file, or a seekable stream of its bytes.
         size: (H, W) of the stored image; None where the image cannot be read.
         name: what error messages call a stream.
+        most: pixels, where the image's size is not known.
 
     Returns:
         float16 HxW in [0, 1].
@@ -102,7 +105,7 @@ def read_mask(source: Path | BinaryIO, size: Size | None, name: str = "") -> Pro
         MaskError: the file is damaged, or holds something else.
     """
     name = name or str(source)
-    mask = _read_array(source, name, size, ("float16",))
+    mask = _read_array(source, name, size, ("float16",), most)
     if not _in_unit_range(mask):
         raise MaskError("range", f"{name} has values outside [0, 1], expected probabilities")
     return mask
@@ -110,7 +113,7 @@ def read_mask(source: Path | BinaryIO, size: Size | None, name: str = "") -> Pro
 
 def read_instances(path: Path, size: Size | None) -> Labels:
     """Read an instance map, uint8 or uint16 HxW; arguments and errors as for `read_mask`."""
-    labels: Labels = _read_array(path, str(path), size, ("uint8", "uint16"))
+    labels: Labels = _read_array(path, str(path), size, ("uint8", "uint16"), MAX_PIXELS)
     return labels
 
 
@@ -158,9 +161,11 @@ def _by_hash(name: str) -> PurePosixPath:
 
 
 def _fits(file: PurePosixPath) -> bool:
-    return ".." not in file.parts and all(
-        len(os.fsencode(part)) <= _LONGEST_NAME for part in file.parts
-    )
+    try:
+        longest = max(len(os.fsencode(part)) for part in file.parts)
+    except UnicodeEncodeError:  # a letter that this system's names do not have
+        return False
+    return ".." not in file.parts and longest <= _LONGEST_NAME
 
 
 def _in_unit_range(mask: npt.NDArray[Any]) -> bool:
@@ -173,14 +178,14 @@ def _write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def _read_array(
-    source: Path | BinaryIO, name: str, size: Size | None, types: tuple[str, ...]
+    source: Path | BinaryIO, name: str, size: Size | None, types: tuple[str, ...], most: int
 ) -> npt.NDArray[Any]:
     """The only array in an ``.npz``, after its header has been found good."""
     try:
         with zipfile.ZipFile(source) as archive:
             member = _only_array(archive, name)
             with archive.open(member) as stream:
-                _check_header(stream, name, size, types)
+                _check_header(stream, name, size, types, most)
             with archive.open(member) as stream:
                 array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
                 return array
@@ -198,7 +203,9 @@ def _only_array(archive: zipfile.ZipFile, name: str) -> str:
     return members[0]
 
 
-def _check_header(stream: Any, name: str, size: Size | None, types: tuple[str, ...]) -> None:
+def _check_header(
+    stream: Any, name: str, size: Size | None, types: tuple[str, ...], most: int
+) -> None:
     """Refuse what the header of a ``.npy`` promises before any of it is read."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
@@ -210,8 +217,8 @@ def _check_header(stream: Any, name: str, size: Size | None, types: tuple[str, .
     if len(shape) != 2 or (size is not None and shape != size):
         expected = "a map HxW" if size is None else f"its image's own size {_by(size)}"
         raise MaskError("size", f"{name} is {_by(shape)}, expected {expected}")
-    if size is None and shape[0] * shape[1] > MAX_PIXELS:
-        raise MaskError("size", f"{name} is {_by(shape)}, more than {MAX_PIXELS} pixels")
+    if size is None and shape[0] * shape[1] > most:
+        raise MaskError("size", f"{name} is {_by(shape)}, more than {most} pixels")
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ label is 1 exactly where prob >= threshold.
 
 import io
 import re
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,9 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
-    stored_size,
+    most_bytes,
+    parse_submitted,
+    read_submitted,
     well_formed,
 )
 from synthdet.formats.logits import is_finite_number
@@ -40,14 +43,16 @@ from synthdet.formats.masks import (
 )
 from synthdet.io.files import write_atomically
 from synthdet.io.manifest import Row
-from synthdet.io.table import Record, decode, encode_record, parse, read_table
+from synthdet.io.table import Record, encode_record
 
 TASK_A = ("image_id", "prob", "label", "threshold")
 TASK_B = (*TASK_A, "loc_threshold")
 SCORES = "scores.csv"
 _TASK_A_FILE = re.compile(r".+_(constrained|open)\.(csv|zip)")
 _TASK_B_FILE = re.compile(r".+_localization_masks\.zip")
-_MOST_TABLE = 2**30  # bytes of a table in a ZIP
+# What checking masks may cost: a list of images whose sizes are known bounds it by itself.
+_MOST_UNKNOWN = 2**28  # pixels in all of the masks of images whose size is not known
+_SECONDS, _SECONDS_PER_IMAGE, _SECONDS_PER_PIXEL = 60.0, 0.1, 1e-7
 
 
 def write_task_a(predictions: Predictions, folder: Path) -> list[Path]:
@@ -80,7 +85,7 @@ def lint_task_a(path: Path, rows: Sequence[Row], faults: Faults) -> None:
             f"{path.name}, expected TEAM_constrained or TEAM_open with .csv or .zip",
         )
     if path.suffix.lower() != ".zip":
-        _lint_scores(read_table(path), TASK_A, rows, faults)
+        _lint_scores(read_submitted(path, most_bytes(rows), faults), TASK_A, rows, faults)
         return
     with open_archive(path, faults) as archive:
         if archive is not None:
@@ -94,7 +99,7 @@ def lint_task_b(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     if path.suffix.lower() == ".csv":
         if path.name != SCORES:
             faults.add("the file has another name", f"{path.name}, expected {SCORES}")
-        _lint_scores(read_table(path), TASK_B, rows, faults)
+        _lint_scores(read_submitted(path, most_bytes(rows), faults), TASK_B, rows, faults)
         return
     if not _TASK_B_FILE.fullmatch(path.name):
         faults.add(
@@ -140,7 +145,7 @@ def _mask_members(predictions: Predictions, scores: bytes) -> Iterator[tuple[str
     for name, position in index_by_id(predictions.rows, _mask_name).items():
         row = predictions.rows[position]
         mask = predictions.mask_of(row)
-        yield name, mask_bytes(mask) if mask else empty_mask(stored_size(row) or (1, 1))
+        yield name, mask_bytes(mask) if mask else empty_mask(row.size or (1, 1))
 
 
 def _mask_name(name: str) -> str:
@@ -156,10 +161,8 @@ def _lint_zipped_table(
         faults.add("the ZIP holds other files", f"{found}, expected {expected} alone")
     tables = [info for name, info in members.items() if name.lower().endswith(".csv")]
     if len(tables) == 1:
-        content = read_member(archive, tables[0], _MOST_TABLE, faults)
-        if content is not None:
-            table = parse(decode(content, Path(tables[0].filename)))
-            _lint_scores(table, TASK_A, rows, faults)
+        content = read_member(archive, tables[0], most_bytes(rows), faults)
+        _lint_scores(parse_submitted(content, tables[0].filename), TASK_A, rows, faults)
 
 
 def _lint_scores_of_archive(
@@ -171,19 +174,16 @@ def _lint_scores_of_archive(
 ) -> None:
     beside = path.with_name(SCORES)
     if inside is not None:
-        content = read_member(archive, inside, _MOST_TABLE, faults)
-        table = None if content is None else parse(decode(content, Path(SCORES)))
+        content = read_member(archive, inside, most_bytes(rows), faults)
+        _lint_scores(parse_submitted(content, SCORES), TASK_B, rows, faults)
     elif beside.is_file():
-        table = read_table(beside)
+        _lint_scores(read_submitted(beside, most_bytes(rows), faults), TASK_B, rows, faults)
     else:
         faults.add(f"{SCORES} lies neither in the ZIP nor beside it")
-        table = None
-    if table is not None:
-        _lint_scores(table, TASK_B, rows, faults)
 
 
 def _lint_scores(
-    table: Sequence[Record], header: Sequence[str], rows: Sequence[Row], faults: Faults
+    table: Sequence[Record] | None, header: Sequence[str], rows: Sequence[Row], faults: Faults
 ) -> None:
     records = well_formed(table, header, faults)
     if records is None:
@@ -222,24 +222,37 @@ def _lint_masks(
     for name in members:
         if name not in index:
             faults.add("a file in the ZIP is no mask of an image in the input list", name)
+    pixels = sum(row.size[0] * row.size[1] for row in rows if row.size)
+    end = time.monotonic() + _SECONDS + _SECONDS_PER_IMAGE * len(rows) + _SECONDS_PER_PIXEL * pixels
+    unknown = _MOST_UNKNOWN
     for name, position in index.items():
-        if name in members:
-            _lint_mask(archive, members[name], stored_size(rows[position]), faults)
-        else:
+        size = rows[position].size
+        if name not in members:
             faults.add("an image has no mask in the ZIP", f"{name} for {rows[position].name!r}")
+        elif time.monotonic() > end:
+            faults.add("a mask was not checked, for the time for that is over", name)
+        else:
+            checked = _lint_mask(archive, members[name], size, unknown, faults)
+            unknown -= 0 if size else checked
 
 
 def _lint_mask(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: Size | None, faults: Faults
-) -> None:
-    pixels = size[0] * size[1] if size else MAX_PIXELS
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    size: Size | None,
+    most_unknown: int,
+    faults: Faults,
+) -> int:
+    """The pixels that were checked; at most ``most_unknown`` where the image's size is unknown."""
+    pixels = size[0] * size[1] if size else min(MAX_PIXELS, most_unknown)
     content = read_member(archive, info, 16 * pixels + 2**16, faults)  # float128 and a header
     if content is None:
-        return
+        return 0
     try:
-        read_mask(io.BytesIO(content), size, info.filename)
+        return read_mask(io.BytesIO(content), size, info.filename, pixels).size
     except MaskError as error:
         faults.add(_MASK_FAULTS[error.fault], str(error))
+        return 0
 
 
 _MASK_FAULTS = {

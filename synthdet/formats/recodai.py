@@ -33,12 +33,13 @@ from synthdet.formats.contest import (
     index_by_id,
     lint_list,
     match_ids,
-    stored_size,
+    most_run_lengths,
+    read_submitted,
     well_formed,
 )
 from synthdet.formats.masks import DAMAGED, Size, read_instances, stem
 from synthdet.io.manifest import Row
-from synthdet.io.table import read_table, write_table
+from synthdet.io.table import write_table
 
 HEADER = ("case_id", "annotation")
 AUTHENTIC = "authentic"
@@ -61,12 +62,13 @@ def write(predictions: Predictions, folder: Path) -> list[Path]:
 def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     """Note ids that do not fit the input list, and annotations in an invalid form."""
     lint_list(rows, stem, faults)
-    records = well_formed(read_table(path), HEADER, faults)
+    table = read_submitted(path, most_run_lengths(rows), faults)
+    records = well_formed(table, HEADER, faults)
     if records is None:
         return
     matched = match_ids([case_id for case_id, _ in records], rows, stem, faults)
     for (case_id, annotation), row in zip(records, matched, strict=True):
-        size = stored_size(row) if row else None
+        size = row.size if row else None
         try:
             parse(annotation, size[0] * size[1] if size else None)
         except ValueError as error:
@@ -174,5 +176,5 @@ def _annotation(predictions: Predictions, position: int) -> str:
         pixels = found_pixels(predictions, position)
         count, labels = cv2.connectedComponents(pixels.astype(np.uint8), connectivity=8)
         return encode([labels == n for n in range(1, count)])
-    known = read_instances(path, stored_size(row))
+    known = read_instances(path, row.size)
     return encode([known == n for n in range(1, int(known.max()) + 1)])

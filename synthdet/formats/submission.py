@@ -7,13 +7,14 @@ To add a contest, write a module beside this one with ``write`` and ``lint``, en
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthdet.errors import OutputError, UsageError
 from synthdet.formats import aaltoes, mediaeval, recodai, vipcup
 from synthdet.formats.contest import Faults, Predictions, warn_of_missing_masks
 from synthdet.io.manifest import Row
+from synthdet.io.sizes import with_sizes
 
 _TEAM = re.compile(r"\w[\w-]*")
 _SHOWN = 5  # faults that an error message spells out
@@ -75,10 +76,11 @@ def pack(contest: str, predictions: Predictions, folder: Path) -> list[Path]:
     chosen = find_contest(contest)
     if chosen.needs_masks:
         warn_of_missing_masks(predictions)
+        predictions = replace(predictions, rows=with_sizes(predictions.rows))
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".packing-") as name:
             files = chosen.write(predictions, Path(name))
-            _refuse_faults(contest, files, predictions.rows)
+            _refuse_faults(chosen, files, predictions.rows)
             return [file.replace(folder / file.name) for file in files]
     except OSError as error:
         raise OutputError(
@@ -99,9 +101,8 @@ def lint(contest: str, file: Path, rows: Sequence[Row]) -> list[str]:
         UsageError: no such contest.
         InputError: the file cannot be read at all.
     """
-    faults = Faults()
-    find_contest(contest).lint(file, rows, faults)
-    return faults.lines()
+    chosen = find_contest(contest)
+    return _lint(chosen, file, with_sizes(rows) if chosen.needs_masks else rows)
 
 
 def label_threshold(contest: str, thresholds: Mapping[str, float]) -> float:
@@ -152,9 +153,15 @@ def find_contest(name: str) -> Contest:
     return CONTESTS[name]
 
 
-def _refuse_faults(contest: str, files: Sequence[Path], rows: Sequence[Row]) -> None:
+def _lint(contest: Contest, file: Path, rows: Sequence[Row]) -> list[str]:
+    faults = Faults()
+    contest.lint(file, rows, faults)
+    return faults.lines()
+
+
+def _refuse_faults(contest: Contest, files: Sequence[Path], rows: Sequence[Row]) -> None:
     for file in files:
-        faults = lint(contest, file, rows)
+        faults = _lint(contest, file, rows)
         if faults:
             shown = "; ".join(faults[:_SHOWN])
             raise OutputError(

@@ -4,10 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthdet.formats.contest import Faults, Predictions, well_formed
+from synthdet.formats.contest import (
+    Faults,
+    Predictions,
+    most_bytes,
+    read_submitted,
+    well_formed,
+)
 from synthdet.formats.logits import HEADER, is_finite_number, write_logits
 from synthdet.io.manifest import Row
-from synthdet.io.table import read_table
 
 
 def write(predictions: Predictions, folder: Path) -> list[Path]:
@@ -19,7 +24,7 @@ def write(predictions: Predictions, folder: Path) -> list[Path]:
 
 def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
     """Note every row that is missing, foreign, out of place or without a finite number."""
-    records = well_formed(read_table(path), HEADER, faults)
+    records = well_formed(read_submitted(path, most_bytes(rows), faults), HEADER, faults)
     if records is None:
         return
     _lint_names([name for name, _ in records], [row.name for row in rows], faults)

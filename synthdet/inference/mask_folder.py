@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from synthdet.errors import OutputError, UsageError
-from synthdet.formats.contest import stored_size
-from synthdet.formats.masks import mask_files, stem, write_instances, write_mask
+from synthdet.formats.masks import Size, mask_files, stem, write_instances, write_mask
 from synthdet.formats.overlay import write_overlay
 from synthdet.inference.localizer import Located
 from synthdet.inference.session import Warn
@@ -70,10 +69,9 @@ class MaskFolder:
             labels = turn_to_stored(found.instances, loaded.orientation)
             write_instances(_instances_beside(mask), labels, loaded.stored_size)
 
-    def write_zeros(self, row: Row, most_pixels: int) -> bool:
+    def write_zeros(self, row: Row, size: Size | None, most_pixels: int) -> bool:
         """Write a mask in which nothing was found; false where the image's size is not known."""
         mask = self.mask(row)
-        size = stored_size(row) if mask else None
         if mask is None or size is None or size[0] * size[1] > most_pixels:
             return False
         _make_folder(mask.parent)
@@ -94,10 +92,10 @@ class MaskFolder:
     def _spare_images(self, rows: Sequence[Row]) -> None:
         if self._overlays is None:
             return
-        images = {os.path.realpath(row.path) for row in rows if row.path is not None}
+        images = {_real(row.path) for row in rows if row.path is not None}
         for row in rows:
             overlay = self.overlay(row)
-            if overlay is not None and os.path.realpath(overlay) in images:
+            if overlay is not None and _real(overlay) in images:
                 raise UsageError(
                     f"the overlay {overlay} would replace an image of the input: "
                     "give --overlays a folder of its own"
@@ -113,6 +111,14 @@ class MaskFolder:
         if folder is None or row.path is None:
             return None
         return folder / self._files[row.name].with_suffix(suffix)
+
+
+def _real(path: Path) -> str:
+    """Where a path leads to; itself where the system's names do not have its letters."""
+    try:
+        return os.path.realpath(path)
+    except UnicodeEncodeError:
+        return os.fspath(path)
 
 
 def _instances_beside(mask: Path) -> Path:

@@ -1,5 +1,6 @@
 """A weights folder -> a verified model on a chosen backend. Nothing else knows the backends."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,7 +63,10 @@ class OnnxModel:
     Attributes:
         config: the weights folder's description.
         batch_limit: most pictures ever run at once; less once the device has run out of memory.
+        stop_at: reading of ``time.monotonic()`` from which on `run` begins no further batch.
     """
+
+    stop_at = math.inf
 
     def __init__(
         self,
@@ -165,11 +169,14 @@ class OnnxModel:
         take a single picture, or fails in another way, is given up for the reference.
 
         Raises:
+            TimeoutError: the time is past `stop_at`.
             Exception: whatever the reference raises.
         """
         parts: list[dict[str, npt.NDArray[Any]]] = []
         start = 0
         while start < len(images):
+            if time.monotonic() > self.stop_at:
+                raise TimeoutError("the time for this picture is over")
             batch = images[start : start + self.batch_size]
             began = time.perf_counter()
             try:

@@ -5,13 +5,18 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from synthdet.decisions.out_of_distribution import Familiar
 from synthdet.errors import WeightsError
+from synthdet.inference.external_data import external_files
 from synthdet.preprocessing.detector_views import InputSpec
+from synthdet.process_setup import printable
 
 FORMAT = 1  # of config.json; raised when an older reader could misread a newer folder
 Task = Literal["detector", "localizer", "instances"]
@@ -161,7 +166,7 @@ def read_config(folder: Path, task: Task | None = None) -> WeightsConfig:
     raw = _read_json(folder)
     try:
         config = _parse(raw)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{folder / 'config.json'} does not describe a model ({type(error).__name__}: {error}):"
             " expected the fields that training/export.py writes; export the model again"
@@ -182,11 +187,21 @@ def verify_files(folder: Path, config: WeightsConfig, graph: str = "") -> None:
         graph: a graph's name: only it and its weights are read. By default every file is.
 
     Raises:
-        WeightsError: a file is missing or its bytes have changed.
+        WeightsError: a file is missing or its bytes have changed, or a graph is not named, or reads
+            a file that is not.
     """
-    for name, expected in config.files.items():
+    if graph and graph not in config.files:
+        raise WeightsError(
+            f"{folder / 'config.json'} names no {graph}, so nobody knows whether it was replaced: "
+            "expected its sha256 under 'files'; export the model again"
+        )
+    graphs = {name for name in config.files if name.startswith(graph) and name.endswith(".onnx")}
+    for name in config.files:
         if name.startswith(graph):
-            _verify(folder / name, expected)
+            _verify(folder, name, config.files[name])
+    for name in graphs:
+        for beside in _read_beside(folder / name, set(config.files)):
+            _verify(folder, beside, config.files[beside])
 
 
 def sha256_of(path: Path) -> str:
@@ -204,7 +219,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error.strerror}): expected a weights folder with model.onnx "
             "and config.json; give it with --weights"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error}): export the model again") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
@@ -239,15 +254,78 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
         raise ValueError("temperature, bias and prior_logit must be finite numbers")
     if config.temperature <= 0 or config.prior_logit == 0:
         raise ValueError("temperature must be above 0, and prior_logit must not be 0")
+    _check_types(config, "")
     return config
 
 
+def _check_types(described: Any, of: str) -> None:
+    """Refuse text for numbers and the like, which would fail far from here.
+
+    Raises:
+        TypeError: a field has another type than its class declares.
+    """
+    for name, hint in get_type_hints(type(described)).items():
+        value = getattr(described, name)
+        if is_dataclass(value):
+            _check_types(value, f"{of}{name}.")
+        elif not _fits(value, hint):
+            shown = repr(value)
+            shown = shown if len(shown) <= 60 else shown[:59] + "…"
+            raise TypeError(f"{of}{name} is {shown}, expected {_words(hint)}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value read from JSON is of a type; numbers must be finite."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            _fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items()
+        )
+    if origin in (list, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
+    if hint is float:
+        return _is_finite(value)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def _words(hint: Any) -> str:
+    return str(getattr(hint, "__name__", hint)) if get_origin(hint) is None else str(hint)
+
+
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < float("inf")
-
-
-def _verify(path: Path, expected: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
     try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of thousands of digits
+        return False
+
+
+def _read_beside(graph: Path, named: set[str]) -> set[str]:
+    """The files of weights that a graph reads, all of which are named."""
+    try:
+        beside = external_files(graph)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{graph} is no ONNX graph ({error}): export the model again") from error
+    for name in sorted(beside - named):
+        raise WeightsError(
+            f"{graph} reads {printable(name)!r}, which config.json does not name: expected its "
+            "sha256 under 'files', or a graph that holds its weights itself; export the model again"
+        )
+    return beside
+
+
+def _verify(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            raise FileNotFoundError(0, "it is no file in this folder")
         found = sha256_of(path)
     except OSError as error:
         raise WeightsError(

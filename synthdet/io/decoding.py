@@ -6,6 +6,9 @@ worker is killed, another one starts, and the files behind it go on.
 
 Every worker has a pipe of its own. Where workers share a queue, as in `concurrent.futures` and in
 most pools, one that is killed while it holds the queue's lock breaks or hangs the whole pool.
+
+Where the system gives no processes, files wait for them for some time, and are then read in a
+thread of the caller: with the clock, without the memory limit, and the caller is told.
 """
 
 import contextlib
@@ -29,24 +32,35 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 import cv2
 from PIL import AvifImagePlugin
 
 from synthdet.errors import ImageError, ImageFault
 from synthdet.host_resources import peak_memory
-from synthdet.io.images import MAX_PIXELS, LoadedImage, image_error, load_image
+from synthdet.io.images import MAX_PIXELS, LoadedImage, image_error, leave_decoding, load_image
+from synthdet.io.messages import Part, encode, receive
+from synthdet.io.sandbox import close_off
+from synthdet.process_setup import say
 
 T = TypeVar("T")
+Tell = Callable[[str], None]  # takes one line for a person
 
 _AHEAD = 2  # files in a worker's hands, so that it need not wait for us between two of them
-_START_SECONDS = 60.0  # granted to a worker for its imports
+_START_SECONDS = 600.0  # granted to a worker for its imports, on a machine that has much to do
 _START_PAUSE = 0.5  # between two attempts to start a worker, for what is short may come back
-_START_PATIENCE = 20.0  # of attempts in vain, after which waiting files are given up
+_LATE_START_PAUSE = 5.0  # the same once files wait no longer, as every attempt costs some time
+_START_PATIENCE = 20.0  # of attempts that fail outright, after which files wait no longer
+PATIENCE = 300.0  # seconds that files wait for a worker that takes long to start
 _MESSAGE_SECONDS = 5.0  # granted to a worker to finish an answer that it has begun
 _STOP_SECONDS = 1.0  # granted to a dying worker; one that waits for a dead disk takes for ever
 _NEVER = float("inf")
+_IDLE_BYTES = 2**30  # address space of an idle worker, where the system does not tell it
+
+
+def _warn_on_stderr(message: str) -> None:
+    say(f"warning: {message}")
 
 
 @dataclass(frozen=True)
@@ -81,25 +95,38 @@ class WorkerPool(Generic[T]):
     """
 
     def __init__(
-        self, workers: int, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], T]
+        self,
+        workers: int,
+        limits: DecodeLimits,
+        job: Callable[[Path, DecodeLimits], T],
+        warn: Tell = _warn_on_stderr,
+        patience: float = PATIENCE,
     ) -> None:
         """Start the workers.
 
         Args:
             workers: processes.
             limits: what one file may cost.
-            job: run in a worker on each path; only what it returns comes back. A function of an
-                importable module, or a partial of one: it must pickle.
+            job: run in a worker on each path; only what it returns comes back, which must be of
+                a form that `synthdet.io.messages` knows. A function of an importable module, or a
+                partial of one: it must pickle.
+            warn: told, once, what the system does not grant; called from the pool's thread.
+            patience: seconds that files wait while no worker is ready, before they are read in
+                this process.
         """
         self.peak_bytes = 0
         self._wanted = workers
         self._limits = limits
         self._job = pickle.dumps((job, limits))
         self._finished, self._spent = 0, 0.0  # files, and the workers' seconds on them
+        self._warn, self._told = warn, set[str]()
+        self._patience = patience
+        self._unready_since = time.monotonic()  # since when no worker is ready; _NEVER: one is
+        self._why_unready = ""
         self._queue: deque[_Task[T]] = deque()
         self._workers: list[_Worker[T]] = []
         self._failing_since = _NEVER  # when the first of the latest starts in vain was tried
-        self._next_start = 0.0
+        self._next_start = self._next_thread = 0.0
         self._closing = False
         self._closed = False
         self._selector = selectors.DefaultSelector()
@@ -158,6 +185,7 @@ class WorkerPool(Generic[T]):
         try:
             while not self._closing:
                 self._start_workers()
+                self._start_in_thread()
                 self._hand_out()
                 for key, _ in self._selector.select(self._seconds_to_deadline()):
                     if key.data is None:
@@ -169,24 +197,59 @@ class WorkerPool(Generic[T]):
             self._shut_down()
 
     def _start_workers(self) -> None:
-        while len(self._workers) < self._wanted and time.monotonic() >= self._next_start:
+        while self._missing() and time.monotonic() >= self._next_start:
             try:
-                worker: _Worker[T] = _Worker(self._job)
-            except OSError:  # no memory, or too many processes
-                self._note_failed_start()
-            else:
-                self._workers.append(worker)
-                self._selector.register(worker.connection, selectors.EVENT_READ, worker)
+                self._enlist(_Worker(self._job, _Process))
+            except OSError as error:  # no memory, or too many processes
+                self._note_failed_start(f"the system refuses it ({error.strerror or error})")
 
-    def _note_failed_start(self) -> None:
-        self._failing_since = min(self._failing_since, time.monotonic())
-        self._next_start = time.monotonic() + _START_PAUSE
+    def _missing(self) -> int:
+        return self._wanted - sum(not worker.in_thread for worker in self._workers)
+
+    def _enlist(self, worker: "_Worker[T]") -> None:
+        self._workers.append(worker)
+        self._selector.register(worker.connection, selectors.EVENT_READ, worker)
+
+    def _note_failed_start(self, why: str) -> None:
+        self._why_unready = why
+        now = time.monotonic()
+        self._failing_since = min(self._failing_since, now)
+        late = now - self._failing_since > _START_PATIENCE
+        self._next_start = now + (_LATE_START_PAUSE if late else _START_PAUSE)
+
+    def _start_in_thread(self) -> None:
+        """What no process can be had for is read here: a row that is answered late is answered."""
+        waits_no_longer = time.monotonic() >= self._end_of_patience()
+        if not waits_no_longer or any(worker.in_thread for worker in self._workers):
+            return
+        try:
+            self._enlist(_Worker(self._job, _Thread))
+        except (OSError, RuntimeError):  # not even a thread
+            self._next_thread = time.monotonic() + _START_PAUSE
+            return
+        why = self._why_unready or f"none is ready after {self._patience:.0f} s"
+        self._tell(
+            "decoding goes on in the main process, without memory limit and sandbox, for no "
+            f"decoding process starts: {why}"
+        )
+
+    def _end_of_patience(self) -> float:
+        """When files are no longer left waiting for a process; _NEVER while one is ready."""
+        if self._unready_since == _NEVER:
+            return _NEVER
+        patience = min(_START_PATIENCE, self._patience)
+        end = min(self._unready_since + self._patience, self._failing_since + patience)
+        return max(end, self._next_thread)
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._warn(message)
 
     def _hand_out(self) -> None:
-        if not self._workers and time.monotonic() - self._failing_since > _START_PATIENCE:
-            self._give_up_queue("no decoding process starts, its words are on stderr")
         while self._queue:
             ready = [worker for worker in self._workers if worker.ready]
+            ready = [worker for worker in ready if not worker.in_thread] or ready
             worker = min(ready, key=lambda worker: len(worker.tasks), default=None)
             if worker is None or len(worker.tasks) >= _AHEAD:
                 return
@@ -196,22 +259,33 @@ class WorkerPool(Generic[T]):
 
     def _seconds_to_deadline(self) -> float | None:
         deadline = min((worker.deadline for worker in self._workers), default=_NEVER)
-        if len(self._workers) < self._wanted:
+        if self._missing():
             deadline = min(deadline, self._next_start)
+        if not any(worker.in_thread for worker in self._workers):
+            deadline = min(deadline, self._end_of_patience())
         return None if deadline == _NEVER else max(0.0, deadline - time.monotonic())
 
     def _receive(self, worker: "_Worker[T]") -> None:
         try:
-            outcome = _receive_outcome(worker.connection)
+            outcome = receive(worker.connection.recv_bytes)
         except (EOFError, OSError):
             self._lose(worker, "crashed", f"the decoding process {worker.fate()}")
+            return
+        except Exception as error:  # around one file: its decoder may say what it likes
+            self._lose(worker, "crashed", f"the decoding process sent nonsense ({error})")
+            return
+        if worker.ready and not worker.tasks:
+            self._lose(worker, "crashed", "the decoding process answered what nobody asked")
             return
         if worker.ready:
             self._note_pace(worker)
             worker.take(self._limits.seconds).settle(outcome)
-        else:
-            worker.ready, worker.deadline = True, _NEVER
-            self._failing_since = _NEVER
+            return
+        worker.ready, worker.deadline = True, _NEVER
+        if not worker.in_thread:
+            self._failing_since = self._unready_since = _NEVER
+        for refused in outcome:
+            self._tell(refused)
 
     def _stop_late_workers(self) -> None:
         now = time.monotonic()
@@ -225,7 +299,9 @@ class WorkerPool(Generic[T]):
         self._note_peak(worker)
         worker.stop()
         if not worker.ready:
-            self._note_failed_start()
+            self._note_failed_start(worker.last_words() or f"it {worker.fate()}")
+        if self._unready_since == _NEVER and not any(one.ready for one in self._workers):
+            self._unready_since = time.monotonic()
         if worker.tasks:
             self._note_pace(worker)
             worker.tasks.popleft().fail(fault, reason)
@@ -238,7 +314,8 @@ class WorkerPool(Generic[T]):
 
     def _note_peak(self, worker: "_Worker[T]") -> None:
         """Before it ends: the kernel forgets it with the process."""
-        self.peak_bytes = max(self.peak_bytes, peak_memory(worker.process.pid) or 0)
+        if worker.process.pid is not None:
+            self.peak_bytes = max(self.peak_bytes, peak_memory(worker.process.pid) or 0)
 
     def _give_up_queue(self, reason: str) -> None:
         with contextlib.suppress(IndexError):
@@ -269,13 +346,18 @@ class DecodePool(WorkerPool[T]):
     """
 
     def __init__(
-        self, workers: int, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]
+        self,
+        workers: int,
+        limits: DecodeLimits,
+        prepare: Callable[[LoadedImage], T],
+        warn: Tell = _warn_on_stderr,
+        patience: float = PATIENCE,
     ) -> None:
         """Start the workers; ``prepare`` makes of a decoded picture what comes back of it.
 
         It is a function of an importable module, or a partial of one: it must pickle.
         """
-        super().__init__(workers, limits, partial(_decode, prepare=prepare))
+        super().__init__(workers, limits, partial(_decode, prepare=prepare), warn, patience)
 
 
 @dataclass(frozen=True)
@@ -294,10 +376,26 @@ class _Task(Generic[T]):
         self.settle(image_error(fault, self.path, reason))
 
 
-class _Worker(Generic[T]):
-    """A worker process as its pool sees it, busy with the first of its tasks."""
+class _Running(Protocol):
+    """What runs `work` on its end of a pipe."""
 
-    def __init__(self, job: bytes) -> None:
+    pid: int | None  # of a process of its own
+
+    def kill(self) -> None:
+        """End it, or let it go."""
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code, negative for a signal; `subprocess.TimeoutExpired` where it lives on."""
+
+    def last_words(self) -> str:
+        """The last line that it printed on stderr before it was ready."""
+
+
+class _Worker(Generic[T]):
+    """A worker as its pool sees it, busy with the first of its tasks."""
+
+    def __init__(self, job: bytes, start: Callable[[socket.socket], _Running]) -> None:
+        self.in_thread = start is _Thread
         self.tasks: deque[_Task[T]] = deque()
         self.ready = False
         self._start_clock(_START_SECONDS)
@@ -306,10 +404,10 @@ class _Worker(Generic[T]):
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_MESSAGE_SECONDS))
         self.connection = Connection(ours.detach())
         try:
-            self.process = _spawn(theirs)
+            self.process = start(theirs)
             with contextlib.suppress(OSError):  # a worker dead already is noticed by its silence
                 self.connection.send_bytes(job)
-        except OSError:
+        except (OSError, RuntimeError):
             self.connection.close()
             raise
         finally:
@@ -340,6 +438,9 @@ class _Worker(Generic[T]):
             return "fell silent"
         return f"died: {signal.strsignal(-code)}" if code < 0 else f"left with exit code {code}"
 
+    def last_words(self) -> str:
+        return self.process.last_words()
+
     def stop(self, seconds: float = _STOP_SECONDS) -> None:
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -347,33 +448,96 @@ class _Worker(Generic[T]):
         self.connection.close()
 
 
-def _receive_outcome(connection: Connection) -> Any:
-    """What `_send` has sent; arrays in it cannot be written to."""
-    arrays, body = pickle.loads(connection.recv_bytes())
-    return pickle.loads(body, buffers=[connection.recv_bytes() for _ in range(arrays)])
-
-
 def _timeval(seconds: float) -> bytes:
     """struct timeval of <sys/time.h>."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
-def _spawn(end: socket.socket) -> "subprocess.Popen[bytes]":
+class _Process:
     """A fresh interpreter that runs `work` on its end of the pipe.
 
     `multiprocessing` would import the caller's script in it, and all that the script imports.
     """
-    code = f"from synthdet.io.decoding import work; work({end.fileno()})"
-    paths = [str(Path(entry).absolute()) for entry in sys.path]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
-        pass_fds=[end.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        # Threads of numpy's linear algebra would idle in every worker, and count as memory.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
-        process_group=0,  # Ctrl-C in a terminal is the caller's to answer
-    )
+
+    def __init__(self, end: socket.socket) -> None:
+        code = f"from synthdet.io.decoding import work; work({end.fileno()})"
+        paths = [str(Path(entry).absolute()) for entry in sys.path]
+        words = _scratch_file()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                pass_fds=[end.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+                # Threads of numpy's linear algebra would idle in every worker, and count as memory.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **_ONE_THREAD},
+                # Ctrl-C in a terminal is the caller's to answer, and what it starts dies with it.
+                process_group=0,
+            )
+        except BaseException:
+            os.close(words)
+            raise
+        self._words = words
+        self.pid: int | None = self._process.pid
+
+    def kill(self) -> None:
+        """Its whole group: what a decoder may have started is not to outlive it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
+    def wait(self, timeout: float) -> int:
+        return self._process.wait(timeout)
+
+    def last_words(self) -> str:
+        printed = os.pread(self._words, _MOST_WORDS, 0).decode(errors="replace")
+        return next((line.strip() for line in reversed(printed.splitlines()) if line.strip()), "")
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never started
+            os.close(self._words)
+
+
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+_MOST_WORDS = 2**16  # bytes of stderr that are searched for the last words
+
+
+def _scratch_file() -> int:
+    """A file that lies in memory and has no name; stderr's own where there is none."""
+    try:
+        return os.memfd_create("stderr", os.MFD_CLOEXEC)
+    except OSError:
+        return os.open(os.devnull, os.O_RDWR)
+
+
+class _Thread:
+    """Runs `serve` in this process. It cannot be killed: one that hangs is left behind."""
+
+    pid: int | None = None
+
+    def __init__(self, end: socket.socket) -> None:
+        handle = os.dup(end.fileno())
+        thread = threading.Thread(target=self._run, args=(handle,), name="decode", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            os.close(handle)
+            raise
+
+    def _run(self, handle: int) -> None:
+        with Connection(handle) as connection, contextlib.suppress(EOFError, OSError):
+            job, limits = pickle.loads(connection.recv_bytes())
+            serve(connection, job, limits, [])
+
+    def kill(self) -> None:
+        leave_decoding()  # whoever comes next is not to wait for what it holds
+
+    def wait(self, timeout: float) -> int:
+        return 0
+
+    def last_words(self) -> str:
+        return ""
 
 
 # ---- in the worker process
@@ -383,59 +547,90 @@ def work(handle: int) -> None:
     """Body of a worker: reads paths and sends answers until the pool has gone."""
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         job, limits = pickle.loads(connection.recv_bytes())
-        _confine(limits.memory_bytes)
-        _send(connection, _parts("ready"))
-        while True:
-            _send(connection, _answer(Path(connection.recv()), limits, job))
+        serve(connection, job, limits, _confine(limits.memory_bytes))
+
+
+def serve(
+    connection: Connection,
+    job: Callable[[Path, DecodeLimits], object],
+    limits: DecodeLimits,
+    refused: list[str],
+) -> None:
+    """Answer paths until the pool has gone; first tell it what the system has refused."""
+    _send(connection, encode(refused))
+    while True:
+        _send(connection, _answer(Path(connection.recv()), limits, job))
 
 
 def _decode(path: Path, limits: DecodeLimits, prepare: Callable[[LoadedImage], T]) -> T:
     return prepare(load_image(path, limits.pixels))
 
 
-_Parts = list[bytes | memoryview]  # of a message: a pickle, and the arrays in it
-
-
 def _answer(
     path: Path, limits: DecodeLimits, job: Callable[[Path, DecodeLimits], object]
-) -> _Parts:
+) -> list[Part]:
     try:
-        return _parts(job(path, limits))
+        return encode(job(path, limits))
     except ImageError as error:
         failure = error
     except MemoryError:
         failure = image_error("memory", path, "preparing it takes more memory than is allowed")
     except Exception as error:  # around one image: a fault of ours must not cost more than a row
         failure = image_error("crashed", path, f"{type(error).__name__}: {error}")
-    return _parts(failure)
+    return encode(failure)
 
 
-def _parts(outcome: object) -> _Parts:
-    """Arrays stay where they are: a copy of a picture may be half a gigabyte."""
-    arrays: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(outcome, protocol=5, buffer_callback=arrays.append)
-    return [pickle.dumps((len(arrays), body)), *(array.raw() for array in arrays)]
-
-
-def _send(connection: Connection, parts: _Parts) -> None:
+def _send(connection: Connection, parts: list[Part]) -> None:
     for part in parts:
         connection.send_bytes(part)
 
 
-def _confine(memory_bytes: int) -> None:
-    """One thread, a bounded memory, no noise, and no life beyond the pool's."""
+def _confine(memory_bytes: int) -> list[str]:
+    """One thread, a bounded memory, no noise, no life beyond the pool's, and a sandbox.
+
+    Returns:
+        What the system does not grant, for a person.
+    """
     for signum in (signal.SIGINT, signal.SIGTERM):  # sent to all; the pool ends its workers itself
         signal.signal(signum, signal.SIG_IGN)
     cv2.setNumThreads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    # libtiff and libjpeg print a line for every oddity they meet, hundreds for a hostile file.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # where memory runs out, let it be a worker that is killed
         Path("/proc/self/oom_score_adj").write_text("1000")
     _die_with_parent()
-    address_space = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (address_space + memory_bytes,) * 2)
+    refused = _limit_memory(memory_bytes)
+    # libtiff and libjpeg print a line for every oddity they meet, hundreds for a hostile file.
+    # Last, for what fails above is to be heard.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    open_to_all = close_off()
+    if open_to_all:
+        refused.append(f"pictures are decoded without a sandbox: {open_to_all}")
+    return refused
+
+
+def _limit_memory(memory_bytes: int) -> list[str]:
+    """Grant this much address space beyond what is taken, as far as an inherited limit allows."""
+    idle = _address_space()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bounded = hard != resource.RLIM_INFINITY and hard < idle + memory_bytes
+    limit = hard if bounded else idle + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if not bounded:
+        return []
+    left = max(0, hard - idle) // 2**20
+    return [
+        f"a picture has about {left} MB to be decoded in instead of {memory_bytes // 2**20}, "
+        "for the run was started under a memory limit (ulimit -v)"
+    ]
+
+
+def _address_space() -> int:
+    """Bytes of this process, or what an idle worker may take where there is no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return _IDLE_BYTES
 
 
 def _die_with_parent() -> None:

@@ -31,8 +31,17 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from synthdet.errors import ImageError, ImageFault
 from synthdet.io.jpeg_tables import ijg_quality
 
+# What is decoded, by Pillow's names. Left out are EPS, for which Pillow starts Ghostscript; IPTC,
+# which opens the file in it as anything; and those for which Pillow has no decoder of its own.
+RASTERS = {
+    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "HEIF",
+    "ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR",
+    "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM",
+    "XVTHUMB",
+}  # fmt: skip
 MAX_PIXELS = 178_000_000  # where Pillow, too, begins to speak of bombs
 
+Size = tuple[int, int]  # (height, width)
 _Pixels = npt.NDArray[np.uint8]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -48,12 +57,15 @@ _ORIENTATIONS = {
     5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1),
 }  # fmt: skip
 
+# The share of a damaged picture's rows without which it is given up: a header of some bytes may
+# promise millions of pixels, and whatever follows is paid for all of them.
+_LEAST_STANDING = 0.05
 _STRIP_PIXELS = 2**20  # pixels converted at a time, so that a conversion adds little memory
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits a sample
 _CUSTOMARY_WHITES = (1, 2**8 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # see _black_and_white
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
-_pillow_lock = threading.Lock()  # Pillow's switches are process-wide
+_turn = [threading.Lock()]  # Pillow's switches are process-wide
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ class LoadedImage:
     """
 
     pixels: _Pixels
-    stored_size: tuple[int, int]
+    stored_size: Size
     orientation: int
     notes: tuple[str, ...]
     jpeg_quality: int | None = None
@@ -87,7 +99,7 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
             (more than ``max_pixels``) or memory.
     """
     try:
-        with open_regular(path) as file, _pillow_lock:
+        with open_regular(path) as file, _turn[0]:
             return _decode(file, max_pixels)
     except ImageError as error:
         fault, reason = error.fault, str(error)
@@ -97,12 +109,35 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
     except MemoryError:
         fault, reason = "memory", "decoding it takes more memory than is allowed"
     # Raised out here, the error does not keep alive the frames whose buffers filled the memory.
-    raise image_error(fault, path, reason)
+    size = stored_size(path) if fault in ("undecodable", "too_large", "memory") else None
+    raise image_error(fault, path, reason, size)
 
 
-def image_error(fault: ImageFault, path: Path, reason: str) -> ImageError:
+def stored_size(path: Path) -> Size | None:
+    """(height, width) of the raster in a file, from its header alone; None where that says nothing.
+
+    To be called where a clock runs: a header may take as long to read as a picture.
+    """
+    try:
+        with (
+            open_regular(path) as file,
+            _turn[0],
+            _pillow(MAX_PIXELS, lenient=False),
+            identify(file) as image,
+        ):
+            return raster_size(image)
+    except (ImageError, MemoryError, Image.DecompressionBombError, *DECODER_ERRORS):
+        return None
+
+
+def leave_decoding() -> None:
+    """Let the next file be decoded beside one that hangs in another thread."""
+    _turn[0] = threading.Lock()
+
+
+def image_error(fault: ImageFault, path: Path, reason: str, size: Size | None = None) -> ImageError:
     """An ImageError that names the file, in one line whatever the name holds."""
-    return ImageError(fault, f"{_NAMES.repr(os.fspath(path))}: {reason}")
+    return ImageError(fault, f"{_NAMES.repr(os.fspath(path))}: {reason}", size)
 
 
 _NAMES = reprlib.Repr()
@@ -182,14 +217,20 @@ def _read(file: BinaryIO, max_pixels: int, damage: str | None = None) -> LoadedI
 
 
 def identify(file: BinaryIO) -> ImageFile.ImageFile:
-    """Open by content. The file has no name here: an ending would change the order of plugins."""
+    """Open by content, as one of `RASTERS`.
+
+    The file has no name here: an ending would change the order of plugins.
+    """
+    for teach in (Image.preinit, Image.init, lambda: _is_heif(file) and _register_heif()):
+        teach()
+        with suppress(UnidentifiedImageError):
+            return _open(file)
+    return _open(file)
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
     file.seek(0)
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        if not _is_heif(file) or not _register_heif():
-            raise
-        return Image.open(file)
+    return Image.open(file, formats=[name for name in Image.ID if name in RASTERS])
 
 
 def _is_heif(file: BinaryIO) -> bool:
@@ -224,8 +265,14 @@ def _load(image: ImageFile.ImageFile, damage: str | None) -> None:
             raise
         image.tile = []  # nothing left to decode: the next call hands out what there is
         image.load()
-    if damage is not None and not any(np.any(np.asarray(strip)) for _, strip in _strips(image)):
-        raise ImageError("undecodable", damage)  # not one pixel stood
+    if damage is not None and _standing_rows(image) < _LEAST_STANDING * image.height:
+        raise ImageError("undecodable", damage)
+
+
+def _standing_rows(image: ImageFile.ImageFile) -> int:
+    """Rows of a damaged picture that have been decoded: those that are not zeros throughout."""
+    strips = (np.asarray(strip) for _, strip in _strips(image))
+    return sum(int(strip.any(axis=tuple(range(1, strip.ndim))).sum()) for strip in strips)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -249,7 +296,7 @@ def turn_upright(array: npt.NDArray[_Scalar], orientation: int) -> npt.NDArray[_
     return np.ascontiguousarray(axes[::down, ::across])
 
 
-def raster_size(image: Image.Image) -> tuple[int, int]:
+def raster_size(image: Image.Image) -> Size:
     """(height, width) of the raster in the file, of an image that is open and not loaded."""
     # Of a TIFF, Pillow gives the size that it will have once it is turned upright.
     swapped = image.format == "TIFF" and _ORIENTATIONS[_orientation(image)][0]

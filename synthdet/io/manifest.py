@@ -12,9 +12,11 @@ The rules, from the VIP Cup 2022 harness and from what people hand in instead:
 """
 
 import hashlib
+import os
 import re
+import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +26,9 @@ from synthdet.io.table import Record, decode, parse, read_bytes
 COLUMN = "filename"
 # What a folder is searched for; a file that is named is tried whatever it is called.
 SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png",
-    ".ppm", ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2c", ".j2k",
+    ".jfif", ".jp2", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm",
+    ".png", ".pnm", ".ppm", ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
 _DELIMITERS = ",;\t"
 _EXTENSION = re.compile(r"\.\w{1,5}\s*$")
@@ -41,10 +44,12 @@ class Row:
     Attributes:
         name: the cell exactly as it stands in the input, for the output.
         path: where the file should lie; None where the cell is empty or holds a NUL.
+        size: (height, width) of the stored raster, once a decode worker has read it.
     """
 
     name: str
     path: Path | None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,22 @@ class Manifest:
         column: header of the column that was read; empty where the table has no header.
         rows: in the input's order, duplicates included.
         sha256: of the table's bytes, in hexadecimal.
+        guessed: rows whose path was not looked for, as the time for that was over.
     """
 
     column: str
     rows: list[Row]
     sha256: str
+    guessed: int = 0
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, seconds: float | None = None) -> Manifest:
     """Read the table of files to score, by the rules on top of this file.
+
+    Args:
+        path: of the table.
+        seconds: granted to the search for names that stand otherwise on the disk. What is left is
+            spelled as the latest name that was found. None: as long as it takes.
 
     Raises:
         InputError: the file is missing, unreadable, binary, or a table without a column
@@ -71,8 +83,10 @@ def read_manifest(path: Path) -> Manifest:
     """
     raw = read_bytes(path)
     column, names = _names(decode(raw, path), path)
-    rows = [Row(name, _resolve(path.parent, name)) for name in names]
-    return Manifest(column, rows, hashlib.sha256(raw).hexdigest())
+    finder = _Finder(path.parent)
+    found = finder.find_all(names, seconds)
+    rows = list(map(Row, names, [*found, *map(finder.guess, names[len(found) :])]))
+    return Manifest(column, rows, hashlib.sha256(raw).hexdigest(), len(names) - len(found))
 
 
 def _names(text: str, path: Path) -> tuple[str, list[str]]:
@@ -129,8 +143,8 @@ def _single_column(text: str, path: Path) -> tuple[str, list[str]]:
 def _looks_like_name(cell: str, folder: Path) -> bool:
     if "/" in cell or "\\" in cell or _EXTENSION.search(cell):
         return True
-    path = _resolve(folder, cell)
-    return path is not None and _exists(path) and path.is_file()
+    path = _Finder(folder).find(cell)
+    return path is not None and _exists(os.fspath(path)) and path.is_file()
 
 
 def _shortened(text: str) -> str:
@@ -138,25 +152,70 @@ def _shortened(text: str) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
-def _resolve(folder: Path, name: str) -> Path | None:
-    """The first spelling that leads to a file, else the name as it stands."""
-    if not name or "\0" in name:
-        return None
-    paths = [folder / spelling for spelling in _spellings(name)]
-    if len(paths) == 1:  # nearly always: saves asking the disk
-        return paths[0]
-    return next((path for path in paths if _exists(path)), paths[0])
+class _Finder:
+    """Names of a table -> paths: the first spelling that leads to a file, else the name itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._way = 0  # which of its spellings led to the latest file that was respelled
+        self._given_up = False
+
+    def find_all(self, names: Sequence[str], seconds: float | None) -> list[Path | None]:
+        """Paths of the first names: of as many as can be looked for in this time.
+
+        In a thread, for a disk that does not answer must not hold up the run.
+        """
+        found: list[Path | None] = []
+        thread = threading.Thread(target=self._find_all, args=(names, found), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no thread
+            self._find_all(names, found)
+            return found
+        thread.join(seconds)
+        self._given_up = True
+        return found[:]
+
+    def _find_all(self, names: Sequence[str], found: list[Path | None]) -> None:
+        for name in names:
+            path = self.find(name)
+            if self._given_up:
+                return
+            found.append(path)
+
+    def find(self, name: str) -> Path | None:
+        """The path of one name; None where it is empty or holds a NUL."""
+        if not name or "\0" in name:
+            return None
+        if name.isascii() and "\\" not in name and name == name.strip():
+            return self._folder / name  # nearly always: saves asking the disk
+        spellings = _spellings(name)
+        different = [spelling for spelling in dict.fromkeys(spellings) if spelling]
+        if len(different) == 1:
+            return self._folder / name
+        for spelling in different:
+            if _exists(os.path.join(self._folder, spelling)):  # noqa: PTH118 - thrice as fast
+                self._way = spellings.index(spelling)
+                return self._folder / spelling
+        return self._folder / name
+
+    def guess(self, name: str) -> Path | None:
+        """The path of one name, without a look at the disk."""
+        if not name or "\0" in name:
+            return None
+        return self._folder / (_spellings(name)[self._way] or name)
 
 
 def _spellings(name: str) -> list[str]:
     """The name itself first, then what another system or program would have called it.
 
     Literally first because a backslash and an outer blank are legal parts of a name on Linux.
+    Always as many, each for one choice of `_RESPELLINGS`: some are the same, or empty.
     """
     spellings = [name]
     for respell in _RESPELLINGS:
         spellings += [respell(spelling) for spelling in spellings]
-    return [spelling for spelling in dict.fromkeys(spellings) if spelling]
+    return spellings
 
 
 def _with_slashes(name: str) -> str:
@@ -187,9 +246,9 @@ _RESPELLINGS: tuple[Callable[[str], str], ...] = (
 )
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: str) -> bool:
     try:
-        path.stat()
+        os.stat(path)  # noqa: PTH116 - as above
     except (OSError, ValueError):  # a name too long, or not of the file system's encoding
         return False
     return True

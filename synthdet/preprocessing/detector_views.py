@@ -112,6 +112,7 @@ class Seen:
     views: Views
     notes: tuple[str, ...] = ()
     compact: Views | None = None
+    size: tuple[int, int] | None = None  # of the stored raster
 
 
 def views_of(
@@ -123,7 +124,8 @@ def views_of(
     """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
     views = make_views(loaded.pixels, spec)
     notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
-    return Seen(views, notes, None if compact is None else make_views(loaded.pixels, compact))
+    small = None if compact is None else make_views(loaded.pixels, compact)
+    return Seen(views, notes, small, loaded.stored_size)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synthdet.contest.budget import Governor, default_budget
+from synthdet.contest.budget import Governor, default_budget, packing_time
 
 STEPS = ("refinement", "extra views")
 
@@ -227,3 +227,9 @@ def test_an_empty_ladder_still_projects_without_error() -> None:
     governor = govern(machine, 100, 50, steps=())
     assert 0 < machine.run(governor, 100) < 100
     assert governor.dropped == []
+
+
+def test_time_for_packing_is_kept_but_never_more_than_a_quarter() -> None:
+    assert packing_time(3400.0, 5000, masks=False) == pytest.approx(2.5)
+    assert packing_time(3400.0, 5000, masks=True) == pytest.approx(102.0)
+    assert packing_time(60.0, 5000, masks=True) == pytest.approx(15.0)

@@ -84,6 +84,8 @@ def test_a_cut_at_any_byte_keeps_the_whole_batches_and_goes_on(
         '{"start": 3, "answers": [[NaN, "ok", ""]]}',
         '{"start": 3, "answers": [["warm", "ok", ""]]}',
         '{"start": 3, "answers": [[1.0, "ok", "", ["warm"]]]}',
+        '{"start": 3, "answers": [[1.0, "ok", "", [], [1]]]}',
+        '{"start": 3, "answers": [[1.0, "ok", "", [], null, 1]]}',
         "[]",
     ],
 )

@@ -3,7 +3,10 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,14 +22,13 @@ from synthdet.contest.masking import MAPS, REFINEMENT, RESOLUTION
 from synthdet.contest.options import LocateOptions, Options
 from synthdet.contest.pipeline import Result, score
 from synthdet.contest.stages import EXTRA_VIEWS
-from synthdet.errors import ImageError, UsageError
-from synthdet.formats.contest import stored_size
+from synthdet.errors import ImageError, OutputError, UsageError
 from synthdet.formats.masks import read_instances, read_mask
 from synthdet.inference.localizer import Located
-from synthdet.io.images import LoadedImage
+from synthdet.io.images import LoadedImage, stored_size
 from synthdet.io.manifest import Manifest, Row
-from tests.conftest import ModelStandIn, write_detector, write_localizer
-from tests.test_main import read, read_report, run, start, wait_for
+from tests.conftest import DDS, ModelStandIn, write_detector, write_localizer
+from tests.test_main import ROOT, read, read_report, run, start, wait_for
 
 GAIN = 8.0
 
@@ -79,7 +81,7 @@ def test_masks_lie_as_the_raster_is_stored(tmp_path: Path, models: list[object])
     assert done.returncode == 0, done.stderr
     assert "18 maps" in done.stderr
     for name, raster in rasters.items():
-        size = stored_size(Row(name, tmp_path / name))
+        size = stored_size(tmp_path / name)
         assert size == raster.shape[:2]
         mask = read_mask(masks / f"{Path(name).stem}.npz", size)
         np.testing.assert_allclose(mask, direct(raster), atol=2e-3)
@@ -121,6 +123,23 @@ def test_a_table_of_oddities_gets_the_masks_it_can_have(
     details = {row["filename"]: row["detail"] for row in masked["fallbacks"]}
     assert details["cut.png"].endswith("its mask is all zeros")
     assert all(details[name].endswith("it has no mask") for name in ("empty.png", "gone.png"))
+
+
+def test_names_that_the_locale_does_not_have_cost_their_maps_alone(
+    tmp_path: Path, models: list[object]
+) -> None:
+    for name in ("a.png", "ü.png"):
+        Image.fromarray(noise(0)).save(tmp_path / name)
+    table = write_table(tmp_path, ["a.png", "ü.png"])
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "main.py", table, tmp_path / "out.csv", *map(str, models),
+         "--masks", tmp_path / "m", "--overlays", tmp_path / "o", "--pack", "aaltoes"],
+        capture_output=True, text=True, env={**os.environ, **ascii_alone},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [row[0] for row in read(tmp_path / "out.csv")[1:]] == ["a.png", "ü.png"]
+    assert read_mask(tmp_path / "m" / "a.npz", (40, 56)).any()
 
 
 def test_a_localizer_alone_gives_the_logits_too(tmp_path: Path) -> None:
@@ -220,6 +239,17 @@ def test_killed_and_resumed_masks_are_the_same(
         assert not list(output.parent.glob("*.journal"))
 
 
+def test_logits_are_on_disk_before_the_first_mask(
+    long_run: tuple[list[object], Path, Path],
+) -> None:
+    args, output, _ = long_run
+    process = start(*args)
+    wait_for(lambda: masked(output) >= 1)
+    process.kill()
+    process.communicate()
+    assert len(read(output)) == 13  # a header and every row
+
+
 def test_an_interrupt_while_masks_are_made_leaves_all_logits(
     long_run: tuple[list[object], Path, Path],
 ) -> None:
@@ -252,6 +282,41 @@ def test_a_large_picture_takes_bounded_memory(tmp_path: Path) -> None:
     np.testing.assert_allclose(mask[::97, ::89], direct(np.full((1, 1, 3), 200))[0, 0], atol=2e-3)
 
 
+WATCHED = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+import main
+code = main.main(sys.argv[2:])
+print(sum(path.endswith("out.csv") for path in opened), [p for p in opened if sys.argv[1] in p])
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("pack", [["mediaeval-b", "--team", "us"], ["aaltoes"], ["recodai"]])
+def test_the_main_process_opens_no_file_of_the_input(
+    tmp_path: Path, models: list[object], pack: list[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(noise(0)).save(pictures / "a.png")
+    (pictures / "cut.png").write_bytes((pictures / "a.png").read_bytes()[:60])
+    (pictures / "text.png").write_bytes(b"nothing")
+    (pictures / "bad.dds").write_bytes(DDS)
+    Image.new("1", (13_400, 13_400)).save(pictures / "large.png")  # more pixels than are allowed
+    names = ["a.png", "cut.png", "text.png", "bad.dds", "large.png", "gone.png"]
+    table = write_table(tmp_path, [f"pictures/{name}" for name in names])
+    args = [pictures, table, tmp_path / "out.csv", *models, "--masks", tmp_path / "m",
+            "--overlays", tmp_path / "o", "--pack", *pack]  # fmt: skip
+    command = [sys.executable, "-c", WATCHED, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" []\n")
+    assert not done.stdout.startswith("0 ")  # the watcher sees what is opened
+    assert read_mask(tmp_path / "m" / "cut.npz", (40, 56)).any() == np.False_
+    assert len(list((tmp_path / "out.csv.submission").iterdir())) >= 1
+
+
 # ---- the stage with a scripted decoder and model, so that every fault can be staged
 
 
@@ -263,7 +328,9 @@ class ScriptedPool:
 
     submitted: list[str]
 
-    def __init__(self, workers: int, limits: object, prepare: Callable[[LoadedImage], Any]) -> None:
+    def __init__(
+        self, workers: int, limits: object, prepare: Callable[[LoadedImage], Any], *_: object
+    ) -> None:
         self._prepare = prepare
         type(self).submitted = []
 
@@ -277,7 +344,8 @@ class ScriptedPool:
         self.submitted.append(path.name)
         future: Future[Any] = Future()
         if path.suffix in (".bad", ".gone"):
-            future.set_exception(ImageError("undecodable", f"{path} is not an image"))
+            size = (80, 100) if path.suffix == ".bad" else None  # what its header tells
+            future.set_exception(ImageError("undecodable", f"{path} is not an image", size))
         else:
             pixels = np.full((80, 100, 3), int(path.stem), np.uint8)
             future.set_result(self._prepare(LoadedImage(pixels, (80, 100), 1, ("a note",))))
@@ -324,7 +392,9 @@ def locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locate:
         locator = ScriptedLocator(script)
         monkeypatch.setitem(masking.LOCATORS, "localizer", lambda *_: locator)
         extra = {
-            key: options.pop(key) for key in ("clock", "interrupted", "warn") if key in options
+            key: options.pop(key)
+            for key in ("clock", "interrupted", "warn", "write")
+            if key in options
         }
         extra.setdefault("warn", lambda line: None)
         chosen = Options(
@@ -401,6 +471,47 @@ def test_where_the_logit_is_the_maps_the_map_is_never_given_up(
     assert result.logits.answers[20].logit == 20
 
 
+def test_logits_are_handed_over_once_and_before_the_masks(locate: Locate) -> None:
+    handed: list[Sequence[float]] = []
+
+    def script(number: int) -> Located:
+        assert len(handed) == 1
+        return located(number)
+
+    result, _ = locate(numbered(3), script, write=handed.append)
+    assert handed == [[answer.logit for answer in result.logits.answers]]
+    assert outcome_of(result).answers[2].status == "ok"
+
+
+def test_masks_that_break_off_leave_the_logits_handed_over(
+    locate: Locate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("no room")
+
+    handed: list[Sequence[float]] = []
+    monkeypatch.setattr(masking.LocatorStage, "begin", full)
+    with pytest.raises(OutputError):
+        locate(numbered(3), write=handed.append)
+    assert len(handed[0]) == 3
+
+
+def test_sizes_learned_with_the_logits_serve_the_masks_of_a_resumed_run(
+    locate: Locate, tmp_path: Path
+) -> None:
+    interrupted = threading.Event()
+
+    def script(number: int) -> Located:
+        interrupted.set()
+        return located(number)
+
+    half, _ = locate(numbered(3), script, interrupted=interrupted)
+    assert outcome_of(half).ended == "interrupted"
+    clock = Clock()
+    rest, _ = locate(numbered(3), clock.script, resume=True)
+    assert [answer.size for answer in rest.logits.answers] == [(80, 100)] * 3
+
+
 def test_a_run_that_ends_with_the_logits_makes_no_masks(locate: Locate) -> None:
     interrupted = threading.Event()
     interrupted.set()
@@ -454,6 +565,39 @@ def test_masks_of_an_earlier_run_are_not_taken_for_this_ones(
     locate(["0.png", "1.gone"])
     assert {path.name for path in folder.iterdir()} == {"0.npz", "other.npz"}
     assert mask_of(tmp_path, "0.png").shape == (80, 100)
+
+
+def test_pictures_of_too_many_pixels_are_reduced_for_their_map(
+    locate: Locate, tmp_path: Path
+) -> None:
+    few = LocateOptions(tmp_path / "m", pixels=80 * 100 // 4)
+    _, locator = locate(numbered(2), locate=few)
+    assert locator.asked == [(1, "none", 50)] * 2
+    _, locator = locate(numbered(1), locate=LocateOptions(tmp_path / "m", pixels=80 * 100))
+    assert locator.asked == [(1, "none", None)]
+
+
+def test_a_map_that_takes_too_long_costs_itself_alone(locate: Locate, tmp_path: Path) -> None:
+    def script(number: int) -> Located:
+        if number == 1:
+            raise TimeoutError  # as the model does once its time is over
+        return located(number)
+
+    result, locator = locate(numbered(3), script, locate=LocateOptions(tmp_path / "m", seconds=7))
+    answers = outcome_of(result).answers
+    assert [answer.status for answer in answers] == ["ok", "timeout", "ok"]
+    assert answers[1].detail == "its map took more than 7 s; its mask is all zeros"
+    assert 0 < locator.model.stop_at - time.monotonic() <= 7
+
+
+def test_pictures_far_larger_than_the_others_come_last(tmp_path: Path) -> None:
+    options = Options(write_localizer(tmp_path / "l"))
+    stage = masking.LocatorStage(options.weights, [], options, print, True)
+    rows = [range(row, row + 1) for row in range(7)]
+    assert stage.order(rows) == rows  # of pictures whose size nobody knows
+    assert stage.order([]) == []
+    stage.sizes = [(9000, 9000), (300, 200), (200, 200), None, (2000, 2000), (200, 250), (390, 200)]
+    assert [row[0] for row in stage.order(rows)] == [1, 2, 3, 5, 6, 4, 0]
 
 
 def test_a_name_that_stands_twice_is_located_once(locate: Locate) -> None:

@@ -32,7 +32,7 @@ class ScriptedPool:
     peak_bytes = 0
     seconds_a_file = 0.0
 
-    def __init__(self, workers: int, limits: object, prepare: object) -> None:
+    def __init__(self, workers: int, limits: object, prepare: object, *_: object) -> None:
         self.submitted: list[Path] = []
 
     def __enter__(self) -> "ScriptedPool":
@@ -80,7 +80,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         model = ScriptedModel(folder, script)
         monkeypatch.setattr(Detector, "load", lambda *_: model)
         extra = {
-            key: options.pop(key) for key in ("interrupted", "warn", "clock") if key in options
+            key: options.pop(key)
+            for key in ("interrupted", "warn", "clock", "write")
+            if key in options
         }
         rows = [Row(name or "", name and tmp_path / name) for name in names]  # type: ignore[arg-type]
         manifest = Manifest("filename", rows, "0" * 64)
@@ -109,7 +111,7 @@ def test_every_row_gets_its_own_answer_in_order(run: Any) -> None:
     assert logits(result) == list(range(11))
     assert result.logits.ended == "complete"
     assert result.logits.batch_size == 4
-    assert set(result.logits.seconds) == {"start", "rows", "decode", "model"}
+    assert set(result.logits.seconds) == {"start", "rows", "decode", "model", "write"}
 
 
 def test_no_rows_give_no_answers(run: Any) -> None:

@@ -8,6 +8,8 @@ from PIL import Image
 
 from synthdet.formats.contest import Predictions
 from synthdet.formats.masks import write_mask
+from synthdet.io import sizes
+from synthdet.io.images import stored_size
 from synthdet.io.manifest import read_manifest
 
 # name -> (H, W) and logit. All sizes differ, and none is square.
@@ -39,6 +41,12 @@ def predictions(tmp_path: Path) -> Predictions:
         threshold=0.5,
         masks=tmp_path / "masks",
     )
+
+
+@pytest.fixture(autouse=True)
+def sizes_without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images made here are no danger, and the start of a process takes longer than a test."""
+    monkeypatch.setattr(sizes, "read_sizes", lambda paths: {p: stored_size(p) for p in paths})
 
 
 @pytest.fixture

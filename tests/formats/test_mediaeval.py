@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from synthdet.decisions.calibration import probability
 from synthdet.errors import OutputError
+from synthdet.formats import mediaeval
 from synthdet.formats.contest import Predictions
+from synthdet.formats.masks import empty_mask
 from synthdet.formats.mediaeval import label_of, write_task_a
 from synthdet.formats.submission import lint, pack
 from synthdet.io.manifest import Row
@@ -331,3 +333,44 @@ def test_damaged_masks_are_never_packed(predictions: Predictions, out: Path) -> 
     with pytest.raises(OutputError, match="a mask has not its image's size"):
         pack("mediaeval-b", predictions, out)
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("archive", ["us_localization_masks.zip", "us_open.zip"])
+def test_a_table_that_unpacks_to_far_more_than_the_list_asks_for_is_not_unpacked(
+    predictions: Predictions, out: Path, monkeypatch: pytest.MonkeyPatch, archive: str
+) -> None:
+    task = "mediaeval-b" if "masks" in archive else "mediaeval-a"
+    table = "scores.csv" if "masks" in archive else "us_open.csv"
+    with zipfile.ZipFile(out / archive, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr(table, b"a.png,0.6,1,0.5,0.5\n" * 10**6)
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    faults = lint(task, out / archive, predictions.rows)
+    assert any("too large (20000000 bytes)" in fault for fault in faults)
+    (out / "us_open.csv").write_bytes(b"a.png,0.6,1,0.5,0.5\n" * 10**4)
+    [fault] = lint("mediaeval-a", out / "us_open.csv", predictions.rows)
+    assert fault.startswith("a table has 200000 bytes, where ")
+
+
+def test_masks_of_images_whose_size_is_not_known_are_bounded_together(
+    predictions: Predictions, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Row(f"{number}.png", None) for number in range(5)]
+    zeros = empty_mask((20, 50))
+    scores = "image_id,prob,label,threshold,loc_threshold\n" + "".join(
+        f"{row.name},0.6,1,0.5,0.5\n" for row in rows
+    )
+    masks = {f"{number}.npz": zeros for number in range(5)}
+    file = zipped(out / "us_localization_masks.zip", {"scores.csv": scores.encode(), **masks})
+    assert lint("mediaeval-b", file, rows) == []
+    monkeypatch.setattr(mediaeval, "_MOST_UNKNOWN", 3 * 1000)
+    [fault] = lint("mediaeval-b", file, rows)
+    assert fault.endswith("3.npz is 20x50, more than 0 pixels (and 1 more)")
+
+
+def test_checking_masks_ends_in_time(
+    predictions: Predictions, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, _ = pack("mediaeval-b", predictions, out)
+    monkeypatch.setattr(mediaeval, "_SECONDS", -(10.0**6))
+    [fault] = lint("mediaeval-b", archive, predictions.rows)
+    assert fault == "a mask was not checked, for the time for that is over: a.npz (and 3 more)"

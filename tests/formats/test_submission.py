@@ -7,9 +7,40 @@ from pathlib import Path
 import pytest
 
 from synthdet.errors import InputError, OutputError, UsageError
-from synthdet.formats.contest import Faults, Predictions, stored_size
+from synthdet.formats.contest import Faults, Predictions
 from synthdet.formats.submission import CONTESTS, label_threshold, lint, pack
 from synthdet.io.manifest import Row
+from tests.conftest import DDS
+
+
+def test_what_a_submission_says_steers_no_terminal(
+    predictions: Predictions, out: Path, tmp_path: Path
+) -> None:
+    (out / "out.csv").write_text('filename,logit\n"clear\x1b[2J\nno fault found",0.5\n')
+    faults = lint("vipcup", out / "out.csv", predictions.rows)
+    assert faults
+    assert all(fault.isprintable() for fault in faults)
+
+
+@pytest.mark.parametrize("contest", ["mediaeval-b", "aaltoes", "recodai"])
+def test_a_run_that_made_no_mask_in_time_is_packed_as_one_that_found_nothing(
+    contest: str, predictions: Predictions, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    early = replace(predictions, masks=tmp_path / "none", ended_early=True)
+    for file in pack(contest, early, out):
+        assert lint(contest, file, predictions.rows) == []
+
+
+@pytest.mark.parametrize("contest", ["mediaeval-b", "aaltoes", "recodai"])
+def test_a_file_that_breaks_its_reader_is_packed_with_the_others(
+    contest: str, predictions: Predictions, out: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "data" / "bad.dds"
+    path.write_bytes(DDS)
+    rows = [*predictions.rows, Row(path.name, path)]
+    for file in pack(contest, replace(predictions, rows=rows, logits=[1.0] * 5), out):
+        assert lint(contest, file, rows) == []
 
 
 @pytest.mark.parametrize("contest", CONTESTS)
@@ -85,13 +116,6 @@ def test_faults_of_one_kind_share_a_line() -> None:
         faults.add("bad", example)
     faults.add("alone")
     assert faults.lines() == ["bad: first (and 1 more)", "alone"]
-
-
-def test_the_stored_size_is_height_by_width(predictions: Predictions, tmp_path: Path) -> None:
-    assert [stored_size(row) for row in predictions.rows] == [(6, 8), (7, 5), (4, 9), (3, 2)]
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    for path in (None, tmp_path / "no.png", tmp_path / "broken.png", tmp_path):
-        assert stored_size(Row("x", path)) is None
 
 
 def test_files_are_readable_as_the_umask_says(predictions: Predictions, out: Path) -> None:

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from synthdet.errors import UsageError
 from synthdet.inference.localizer import Located
@@ -36,13 +35,13 @@ def test_no_folder_means_nothing_is_written(tmp_path: Path) -> None:
     folder.write(
         Row("a.png", tmp_path / "a.png"), loaded, Located(np.ones((2, 2), np.float32), 1.0)
     )
-    assert not folder.write_zeros(Row("a.png", tmp_path / "a.png"), 100)
+    assert not folder.write_zeros(Row("a.png", tmp_path / "a.png"), (2, 2), 100)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_header_that_promises_too_many_pixels_gets_no_mask(tmp_path: Path) -> None:
-    Image.new("L", (300, 200)).save(tmp_path / "a.png")
     row = Row("a.png", tmp_path / "a.png")
     folder = MaskFolder(tmp_path / "m", None, [row], print)
-    assert not folder.write_zeros(row, 300 * 200 - 1)
-    assert folder.write_zeros(row, 300 * 200)
+    assert not folder.write_zeros(row, (200, 300), 300 * 200 - 1)
+    assert not folder.write_zeros(row, None, 300 * 200)
+    assert folder.write_zeros(row, (200, 300), 300 * 200)

@@ -53,6 +53,17 @@ def model_on(
     return OnnxModel(device, read_config(folder), lambda: cpu or device, warnings.append)
 
 
+def test_no_batch_is_begun_once_the_time_is_over(detector_folder: Path) -> None:
+    device = SmallDevice()
+    model = model_on(device, detector_folder, [])
+    model.stop_at = 0.0
+    with pytest.raises(TimeoutError):
+        model.run(images(2))
+    assert device.batches == []
+    model.stop_at = float("inf")
+    assert len(model.run(images(2))["logit"]) == 2
+
+
 def test_out_of_memory_halves_the_batch_and_goes_on(detector_folder: Path) -> None:
     device, warnings = SmallDevice(room=5), []
     model = model_on(device, detector_folder, warnings)

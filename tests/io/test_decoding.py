@@ -5,12 +5,15 @@ The red of a 1x1 picture tells `obey` what to do in the worker, the green is wha
 
 import ctypes
 import os
+import pickle
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,9 +26,10 @@ import pytest
 from PIL import Image
 
 from synthdet.errors import ImageError
-from synthdet.io import decoding
+from synthdet.io import decoding, images
 from synthdet.io.decoding import DecodeLimits, DecodePool
 from synthdet.io.images import LoadedImage, load_image
+from synthdet.io.messages import encode
 from synthdet.preprocessing.detector_views import InputSpec, views_of
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +85,28 @@ def begin_an_answer(loaded: LoadedImage) -> int:
     return hang(loaded)
 
 
+def answer_nonsense(loaded: LoadedImage) -> int:
+    """As a decoder that a stranger has taken over: a pickle that would run in the pool."""
+    for pipe in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "socket" in str(pipe.readlink()):
+                content = pickle.dumps(os.getpid)
+                os.write(int(pipe.name), struct.pack("!i", len(content)) + content)
+    return answer(loaded)
+
+
+def answer_too_often(loaded: LoadedImage) -> int:
+    for pipe in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if "socket" in str(pipe.readlink()):
+                for part in encode(9):
+                    os.write(int(pipe.name), struct.pack("!i", len(part)) + part)
+    return answer(loaded)
+
+
 ORDERS: list[Callable[[LoadedImage], object]] = [
     answer, hang, hang_in_c, die, crash, leave, devour, stumble, answer_the_unpicklable,
-    begin_an_answer,
+    begin_an_answer, answer_nonsense, answer_too_often,
 ]  # fmt: skip
 
 
@@ -142,7 +165,8 @@ def test_workers_make_the_same_views_as_the_caller(tmp_path: Path) -> None:
         (leave, "crashed", "the decoding process left with exit code 3"),
         (devour, "memory", "more memory than is allowed"),
         (stumble, "crashed", "ZeroDivisionError"),
-        (answer_the_unpicklable, "crashed", "pickle"),
+        (answer_the_unpicklable, "crashed", "a function cannot be sent"),
+        (answer_nonsense, "crashed", "the decoding process sent nonsense"),
     ],
 )
 def test_whatever_goes_wrong_costs_one_file(
@@ -245,6 +269,83 @@ print(pool.peak_bytes)
     assert 10 * 2**20 < int(done.stdout) < 300 * 2**20
 
 
+def test_what_a_worker_has_started_dies_with_it(tmp_path: Path) -> None:
+    starter = tmp_path / "starter"  # as a decoder may, where the kernel has no sandbox
+    starter.write_text("#!/bin/sh\nsleep 60 & echo $! >&2; wait\n")
+    starter.chmod(0o755)
+    ours, theirs = socket.socketpair()
+    with pytest.MonkeyPatch.context() as patch, ours, theirs:
+        patch.setattr(sys, "executable", str(starter))
+        process = decoding._Process(theirs)
+    wait_for(lambda: process.last_words() != "", 60)
+    program = int(process.last_words())
+    assert lives(program)
+    process.kill()
+    process.wait(10)
+    wait_for(lambda: not lives(program), 60)
+
+
+def test_a_decoder_that_is_taken_over_can_only_read(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refused := sandbox_refused():
+        pytest.skip(f"no sandbox here: {refused}")
+    victim = tmp_path / "victim"
+    victim.touch()
+    monkeypatch.setenv("VICTIM", str(victim))
+    with DecodePool(1, DecodeLimits(), rampage) as pool:
+        found = pool.submit(write()).result()
+    allowed = {"read", "start a thread", "signal itself"}
+    assert {name for name, outcome in found.items() if outcome == "done"} == allowed
+    assert set(found.values()) <= {"done", "PermissionError"}
+    assert set(tmp_path.iterdir()) == {write(), victim}
+
+
+def sandbox_refused() -> str:
+    """Why a process of its own gets none; empty where it does."""
+    program = "from synthdet.io.sandbox import close_off; print(close_off())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def rampage(_loaded: LoadedImage) -> dict[str, str]:
+    """What a decoder might do once it runs a stranger's code."""
+    here = Path(os.environ["VICTIM"])
+    target = here.with_name("made")
+    thread = threading.Thread(target=lambda: None)
+    deeds: dict[str, Callable[[], object]] = {
+        "read": lambda: Path("/proc/self/status").read_text(),
+        "start a thread": lambda: (thread.start(), thread.join()),
+        "signal itself": lambda: os.kill(os.getpid(), 0),
+        "open a socket": lambda: socket.socket(),
+        "open a local socket": lambda: socket.socketpair(),
+        "write a file": lambda: target.write_text("x"),
+        "append to a file": lambda: target.open("a"),
+        "open a device to write": lambda: os.open("/dev/null", os.O_RDWR),
+        "make a folder": lambda: target.mkdir(),
+        "remove a file": lambda: here.unlink(),
+        "rename a file": lambda: here.rename(target),
+        "link to a file": lambda: target.symlink_to(here),
+        "let a program run": lambda: here.chmod(0o777),
+        "start a program": lambda: subprocess.Popen(["true"]),
+        "become a program": lambda: os.execv("/bin/true", ["true"]),
+        "fork": lambda: os.fork() or os._exit(0),
+        "signal its parent": lambda: os.kill(os.getppid(), 0),
+        "make a file in memory": lambda: os.memfd_create("x"),
+    }
+    return {name: outcome_of(deed) for name, deed in deeds.items()}
+
+
+def outcome_of(deed: Callable[[], object]) -> str:
+    try:
+        deed()
+    except Exception as error:
+        return type(error).__name__
+    return "done"
+
+
 def test_a_cancelled_file_is_dropped(write: Write) -> None:
     with DecodePool(1, LIMITS, obey) as pool:
         ran, cancelled = pool.submit(write(hang)), pool.submit(write(green=1))
@@ -277,16 +378,106 @@ def test_closing_does_not_wait_for_what_hangs(
 
 
 @pytest.mark.parametrize("executable", [shutil.which("false"), "/nowhere/python"])
-def test_workers_that_do_not_start_cost_the_files_not_the_run(
+def test_where_no_worker_starts_files_are_read_in_this_process_and_it_is_told(
     monkeypatch: pytest.MonkeyPatch, write: Write, executable: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
-    monkeypatch.setattr(decoding, "_START_PATIENCE", 1.0)
-    with DecodePool(2, LIMITS, obey) as pool:
-        for future in [pool.submit(write()) for _ in range(3)]:
-            with pytest.raises(ImageError, match="no decoding process starts") as caught:
-                future.result(timeout=10)
-            assert caught.value.fault == "crashed"
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 0.5)
+    told: list[str] = []
+    orders = [answer, hang, answer, stumble, answer]
+    with DecodePool(2, LIMITS, obey, told.append) as pool:
+        futures = [pool.submit(write(order, green)) for green, order in enumerate(orders)]
+        outcomes = [future.exception(timeout=60) or future.result() for future in futures]
+    faults = [getattr(outcome, "fault", outcome) for outcome in outcomes]
+    assert faults == [0, "timeout", 2, "crashed", 4]  # the clock holds for each of them
+    [line] = told
+    assert "decoding goes on in the main process, without memory limit and sandbox" in line
+    assert "exit code 1" in line or "No such file" in line
+
+
+def test_a_decoder_that_hangs_in_this_process_does_not_hold_up_the_next_file(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with (
+        images._turn[0],  # as a file would hold it that is read from a dead disk
+        DecodePool(1, LIMITS, obey, lambda line: None, patience=0.0) as pool,
+    ):
+        first, second = pool.submit(write()), pool.submit(write(green=7))
+        with pytest.raises(ImageError, match="not decoded within 1 s"):
+            first.result(timeout=60)
+        assert second.result(timeout=60) == 7
+
+
+def late(tmp_path: Path, seconds: float) -> str:
+    """An interpreter that starts after some seconds."""
+    path = tmp_path / "late"
+    path.write_text(f'#!/bin/sh\nsleep {seconds}\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_files_wait_for_workers_that_take_long_to_start(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decoding, "_START_PATIENCE", 0.0)  # of starts that fail outright alone
+    monkeypatch.setattr(sys, "executable", late(tmp_path, 1.0))
+    told: list[str] = []
+    with DecodePool(2, LIMITS, pid, told.append) as pool:
+        futures = [pool.submit(write(green=green)) for green in range(20)]
+        assert os.getpid() not in {future.result(timeout=60) for future in futures}
+    assert told == []
+
+
+def test_the_wait_for_workers_ends_in_time_and_they_take_over_once_they_are_there(
+    monkeypatch: pytest.MonkeyPatch, write: Write, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", late(tmp_path, 5.0))
+    told: list[str] = []
+    with DecodePool(1, LIMITS, pid, told.append, patience=0.1) as pool:
+        assert pool.submit(write()).result(timeout=60) == os.getpid()
+        wait_for(lambda: pool.submit(write()).result(timeout=60) != os.getpid(), 60)
+    [line] = told
+    assert "none is ready after 0 s" in line
+
+
+LIMITED = """
+import sys
+from pathlib import Path
+from synthdet.io.decoding import DecodeLimits, DecodePool
+from tests.io.test_decoding import answer
+with DecodePool(2, DecodeLimits(), answer) as pool:
+    print([pool.submit(Path(path)).result() for path in sys.argv[1:]])
+"""
+
+
+def inherit_a_memory_limit() -> None:
+    """As in a container: less than the pool would set, and no right to raise it."""
+    drop, raise_limits = 24, 24  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE
+    ctypes.CDLL(None).prctl(drop, raise_limits)  # root's; others do not have it
+    resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000,) * 2)
+
+
+def test_an_inherited_memory_limit_is_told_and_costs_no_file(write: Write) -> None:
+    command = [sys.executable, "-c", LIMITED, write(green=1), write(green=2)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=inherit_a_memory_limit,
+    )
+    assert done.stdout == "[1, 2]\n", done.stderr
+    assert done.stderr.startswith("warning: a picture has about ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_proc_the_memory_is_limited_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(decoding, "Path", lambda *_: Path("/nowhere"))
+    monkeypatch.setattr(decoding.resource, "setrlimit", lambda _, limit: limits.append(limit))
+    assert decoding._limit_memory(2**30) == []
+    assert limits == [(2**31, 2**31)]
 
 
 def test_a_moment_without_processes_costs_nothing(
@@ -311,6 +502,13 @@ def test_half_an_answer_costs_its_file_alone(monkeypatch: pytest.MonkeyPatch, wr
         assert second.result(timeout=20) == 7
 
 
+def test_answers_that_nobody_asked_for_cost_their_worker_alone(write: Write) -> None:
+    with DecodePool(1, LIMITS, obey) as pool:
+        assert pool.submit(write(answer_too_often)).result(timeout=60) == 9
+        wait_for(lambda: pool.peak_bytes > 0, 60)  # the worker has been ended
+        assert pool.submit(write(green=7)).result(timeout=60) == 7
+
+
 def test_what_does_not_pickle_is_refused_at_once() -> None:
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         DecodePool(1, LIMITS, lambda loaded: loaded)
@@ -323,7 +521,7 @@ def test_workers_are_confined(write: Write, capfd: pytest.CaptureFixture[str]) -
     assert found["SIGINT"] == signal.SIG_IGN
     assert found["core"] == 0
     assert 2**30 < found["address space"] < 4 * 2**30
-    assert found["heavy"] == set()
+    assert found["heavy"] == []
     assert capfd.readouterr() == ("", "")
 
 
@@ -332,10 +530,10 @@ def confinement(_loaded: LoadedImage) -> dict[str, object]:
     os.write(2, b"noise of a C library")
     return {
         "threads": cv2.getNumThreads(),
-        "SIGINT": signal.getsignal(signal.SIGINT),
+        "SIGINT": int(signal.getsignal(signal.SIGINT) or 0),  # type: ignore[call-overload]
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "address space": resource.getrlimit(resource.RLIMIT_AS)[0],
-        "heavy": {"onnxruntime", "pandas", "scipy", "torch"} & sys.modules.keys(),
+        "heavy": list({"onnxruntime", "pandas", "scipy", "torch"} & sys.modules.keys()),
     }
 
 

@@ -58,3 +58,38 @@ def test_a_name_of_full_length_has_room_for_the_temporary_file(tmp_path: Path) -
     with write_atomically(path) as stream:
         stream.write(b"1")
     assert path.read_bytes() == b"1"
+
+
+def test_the_file_that_a_link_leads_to_is_replaced_and_never_the_link(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, target in {"there": "folder/a", "nowhere": "folder/b"}.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "folder" / "a").write_bytes(b"old")
+    for name in ("there", "nowhere"):
+        with write_atomically(tmp_path / name) as stream:
+            stream.write(b"new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["a", "b"]
+
+
+def test_a_link_to_itself_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OutputError), write_atomically(tmp_path / "loop") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "loop").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_no_file_is_written_to_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    link = Path("/dev/stdout").readlink()
+    for name in ("-", "/dev/stdout", "/dev/null"):
+        with write_atomically(Path(name)) as stream:
+            stream.write(name.encode())
+    assert capfd.readouterr().out == "-/dev/stdout"
+    assert Path("/dev/stdout").readlink() == link
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        write_atomically(Path("/dev/full")) as f,
+    ):
+        f.write(b"x")

@@ -434,6 +434,16 @@ def test_a_file_without_one_whole_pixel_is_undecodable(load: Any) -> None:
     assert fault_of(lambda: load(INTACT["png"][:start])) == "undecodable"
 
 
+def test_a_header_with_next_to_nothing_behind_it_is_undecodable(load: Any) -> None:
+    fields = (b"BM", 0, 0, 0, 54, 40, 300, 200, 1, 24, 0, 0, 0, 0, 0, 0)
+    header = struct.pack("<2sIHHIIiiHHIIiiII", *fields)
+    row = bytes([200] * 900)
+    assert fault_of(lambda: load(header + 9 * row)) == "undecodable"
+    kept = load(header + 10 * row)
+    assert kept.notes[0].startswith("truncated: ")
+    assert (kept.pixels[-10:] == 200).all()
+
+
 def outcome_of(path: Path) -> str:
     try:
         loaded = load_image(path, max_pixels=10**6)
@@ -591,3 +601,36 @@ def test_heic_with_its_package(load: Any, monkeypatch: pytest.MonkeyPatch) -> No
     package = types.SimpleNamespace(register_heif_opener=register)
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
     np.testing.assert_array_equal(load(HEIC).pixels, LETTERS)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) print\n"
+
+
+def wrapped_in_iptc(content: bytes) -> bytes:
+    """An IPTC file that claims to hold a JPEG; Pillow opens what it holds as anything."""
+
+    def field(kind: int, number: int, value: bytes) -> bytes:
+        return bytes([0x1C, kind, number]) + len(value).to_bytes(2, "big") + value
+
+    sizes = field(3, 20, b"\0\x0a") + field(3, 30, b"\0\x0a")
+    return field(3, 60, b"\1\0") + sizes + field(3, 120, b"\5") + field(8, 10, content)
+
+
+@pytest.mark.parametrize("content", [EPS, wrapped_in_iptc(EPS)])
+@pytest.mark.parametrize("name", ["a.eps", "a.jpg"])
+def test_no_picture_starts_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, name: str
+) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\necho started > '{started}'\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / name).write_bytes(content)
+    assert fault_of(lambda: load_image(tmp_path / name)) == "undecodable"
+    assert not started.exists()
+
+
+def test_only_stated_formats_are_decoded() -> None:
+    Image.init()
+    left_out = set(Image.OPEN) - images.RASTERS
+    assert left_out <= {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "WMF"}

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import hashlib
 import os
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from synthdet.errors import InputError
 from synthdet.formats.logits import read_logits, write_logits
+from synthdet.io import manifest
 from synthdet.io.manifest import Manifest, read_manifest
 
 
@@ -131,6 +133,30 @@ def test_a_first_line_that_names_a_file_is_no_header(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()  # a folder of that name does not make it one
     assert names(tmp_path, "NA\nb\n") == ["NA", "b"]
     assert names(tmp_path, "images\nb\n") == ["b"]
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = threading.Event()
+    monkeypatch.setattr(manifest, "_exists", lambda path: dead.wait(600))
+    (tmp_path / "in.csv").write_text("filename\n" + "a\\b.png\n" * 6)
+    found = read_manifest(tmp_path / "in.csv", seconds=0.1)
+    dead.set()
+    assert [row.path for row in found.rows] == [tmp_path / "a\\b.png"] * 6
+    assert found.guessed == 6
+
+
+def test_names_that_are_not_looked_for_are_spelled_as_the_latest_that_was_found(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+    finder = manifest._Finder(tmp_path)
+    assert finder.guess("a\\0.png") == tmp_path / "a\\0.png"
+    assert finder.find("a\\1.png ") == tmp_path / "a" / "1.png"
+    assert finder.guess("a\\2.png ") == tmp_path / "a" / "2.png"
+    assert finder.guess("") is None
 
 
 def test_a_name_too_long_for_the_disk_keeps_its_row(tmp_path: Path) -> None:

@@ -146,6 +146,46 @@ def test_a_run_writes_what_it_did(tiny):
     assert len(probabilities) == 16
 
 
+class Touch:
+    """A pickle that makes a file when it is loaded as one."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("checkpoint", ["best.ckpt", "last.ckpt"])
+def test_no_checkpoint_executes_anything(tiny, tmp_path, checkpoint):
+    config = tiny("phases.0.epochs=1")
+    train(config)
+    (config.folder / "metrics.json").unlink()
+    for network in network_files(config.folder, config):
+        network.unlink()
+    [path] = config.folder.rglob(checkpoint)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "x": Touch(tmp_path / "EXECUTED")}, path)
+    with pytest.raises(UsageError, match="holds more than weights"):
+        train(config, resume=True)
+    assert not (tmp_path / "EXECUTED").exists()
+
+
+def test_smoke_deletes_only_what_it_has_made(tiny):
+    folder = tiny().folder
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="was not made by --smoke"):
+        program.smoke(tiny())
+    assert (folder / "thesis.txt").exists()
+    (folder / "thesis.txt").unlink()
+    folder.rmdir()
+    for _ in range(2):  # what it has made itself is made anew
+        program._open_smoke_folder(folder)
+        assert list(folder.iterdir()) == [folder / program.SMOKE_MARKER]
+        (folder / "metrics.json").touch()
+
+
 def test_folds_judge_every_training_picture_once(tiny):
     config = tiny("folds=2", "phases.0.epochs=1")
     folder = train(config)
