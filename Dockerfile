@@ -44,9 +44,11 @@ COPY weights weights
 COPY examples examples
 COPY LICENSE main.py ./
 COPY scripts/show_table.py scripts/
+COPY results/detection.csv results/
 COPY synthdet synthdet
 # A checkout with a strict umask must not lock out other users.
 RUN python -m compileall -q main.py synthdet scripts \
  && find . ! -perm -o=r -exec chmod a+rX {} +
 
-CMD python main.py examples/input.csv /tmp/demo.csv && python scripts/show_table.py /tmp/demo.csv
+CMD python main.py examples/input.csv /tmp/demo.csv && \
+    python scripts/show_table.py /tmp/demo.csv --truth examples/input.csv

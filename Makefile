@@ -30,7 +30,7 @@ help: ## list the targets
 demo: $(RUN) ## score the bundled examples and show the result
 	@mkdir -p out
 	$(PY) main.py examples/input.csv out/demo.csv
-	@$(PY) scripts/show_table.py out/demo.csv
+	@$(PY) scripts/show_table.py out/demo.csv --truth examples/input.csv
 
 demo-page: $(DEMO) ## serve a page to drop pictures on, at http://127.0.0.1:7860
 	$(PY) scripts/demo.py

@@ -2,6 +2,8 @@
 
     python scripts/evaluate.py score --weights weights/detector --data DATA --split val
     python scripts/evaluate.py score --logits out.csv --data truth.csv
+    python scripts/evaluate.py write-images --data DATA --split val --out written
+    python scripts/evaluate.py score --logits theirs.csv --data written/images.csv --name theirs
     python scripts/evaluate.py vip --logits part1.csv part2.csv --data truth1.csv truth2.csv
     python scripts/evaluate.py grid --weights weights/detector --data DATA --png grid.png
     python scripts/evaluate.py calibrate --weights weights/detector --data DATA --split val

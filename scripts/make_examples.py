@@ -58,7 +58,7 @@ def chelsea_rotated() -> bytes:
 
 def astronaut_cut_out() -> bytes:
     """The head alone, on a transparent ground: a PNG with alpha."""
-    head = _read("photographs/astronaut.png")[0:256, 96:352]
+    head = _read("photographs/astronaut.jpg")[0:256, 96:352]
     alpha = _soft_ellipse(head.shape[:2], centre=(128, 132), axes=(96, 122)) * 255
     return _encode(np.dstack([head, alpha.round().astype(np.uint8)]), "PNG", optimize=True)
 
@@ -81,7 +81,7 @@ def rocket_copy_moved() -> bytes:
 
 def coffee_spliced() -> bytes:
     """The cat's eye, in the coffee."""
-    image = _read("photographs/coffee.png")
+    image = _read("photographs/coffee.jpg")
     pasted = np.zeros_like(image)
     pasted[90:190, 208:368] = _read("photographs/chelsea.png")[67:167, 92:252]
     return _jpeg(_blend(image, pasted, _soft_ellipse(image.shape[:2], (288, 140), (66, 40))))
@@ -89,7 +89,7 @@ def coffee_spliced() -> bytes:
 
 def astronaut_inpainted() -> bytes:
     """The mission patch on the suit, painted over from its surroundings (Telea, 2004)."""
-    image = _read("photographs/astronaut.png")
+    image = _read("photographs/astronaut.jpg")
     patch = np.zeros(image.shape[:2], np.uint8)
     cv2.circle(patch, center=(172, 385), radius=44, color=255, thickness=-1)
     return _jpeg(np.asarray(cv2.inpaint(image, patch, 5, cv2.INPAINT_TELEA), np.uint8))

@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from synthdet.io.manifest import SUFFIXES
 from synthdet.process_setup import printable, say
 
 _UNANSWERED = 1  # exit code
+_CLASSES = ("real", "synthetic")  # verdicts that truth can contradict
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -189,24 +191,66 @@ def provenance(paths: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def table(report: dict[str, Any]) -> str:
-    """The rows of a report as aligned text, with what it adds to them below each row."""
+def table(report: dict[str, Any], truth: Mapping[str, str] | None = None) -> str:
+    """The rows of a report as aligned text, with what it adds to them below each row.
+
+    Args:
+        report: of a run.
+        truth: name of a file -> "real", "synthetic", or what else it is; shown beside the verdict
+            with hits and misses.
+    """
     remarks = {row["row"]: row["note"] for row in report["notes"]}
     remarks |= {row["row"]: f"{row['status']}: {row['detail']}" for row in report["fallbacks"]}
     rows = report["verdicts"]["rows"]
     names = {row["row"]: printable(row["filename"]) for row in rows}
     width = max(map(len, ["file", *names.values()]))
-    lines = [f"{'file':{width}}  verdict       probability    logit"]
+    column = None if truth is None else "truth"
+    lines = [_line(width, "file", column, "verdict", "probability", "logit")]
     said = {row["row"]: row for row in report.get("provenance", [])}
     for row in rows:
-        chance = "–" if row["probability"] is None else f"{row['probability']:.3f}"
-        lines.append(
-            f"{names[row['row']]:{width}}  {row['verdict']:12}  {chance:>11}  {row['logit']:+7.2f}"
-        )
+        lines.append(_row_line(width, names[row["row"]], row, truth))
         if row["row"] in remarks:
             lines.append(f"    note: {printable(remarks[row['row']])}")
         lines += _provenance_lines(said.get(row["row"], {}))
+    lines += [] if truth is None else ["", _tally(rows, truth)]
     return "\n".join([*lines, "", report["verdicts"]["stated"]])
+
+
+def _row_line(
+    width: int, name: str, row: Mapping[str, Any], truth: Mapping[str, str] | None
+) -> str:
+    chance = "–" if row["probability"] is None else f"{row['probability']:.3f}"
+    cells = row["verdict"], chance, f"{row['logit']:+.2f}"
+    if truth is None:
+        return _line(width, name, None, *cells)
+    known = truth.get(row["filename"], "")
+    outcome = _outcome(known, row["verdict"])
+    return _line(width, name, known or "–", *cells, outcome)
+
+
+def _line(
+    width: int, name: str, truth: str | None, verdict: str, chance: str, logit: str, end: str = ""
+) -> str:
+    column = "" if truth is None else f"{truth:11}  "
+    return f"{name:{width}}  {column}{verdict:12}  {chance:>11}  {logit:>7}  {end}".rstrip()
+
+
+def _tally(rows: Sequence[Mapping[str, Any]], truth: Mapping[str, str]) -> str:
+    """Hits, misses and the rest of each class, in a line."""
+    parts = []
+    for one in _CLASSES:
+        verdicts = [row["verdict"] for row in rows if truth.get(row["filename"]) == one]
+        outcomes = Counter(_outcome(one, verdict) for verdict in verdicts)
+        counts = f"{outcomes['hit']} hit, {outcomes['miss']} missed, {outcomes['']} undecided"
+        parts.append(f"of {len(verdicts)} {one} ones {counts}")
+    return f"Truth is known: {'; '.join(parts)}."
+
+
+def _outcome(truth: str, verdict: str) -> str:
+    """Whether a verdict is right; empty where there is none, or it has nothing to be held to."""
+    if truth not in _CLASSES or verdict not in _CLASSES:
+        return ""
+    return "hit" if truth == verdict else "miss"
 
 
 def _provenance_lines(said: dict[str, Any]) -> list[str]:

@@ -2,19 +2,20 @@
 
 native                  nothing
 organisers              the VIP Cup 2022 operations, drawn by the file's name
+screenshot              enlarged by a display, cut out by hand, stored without loss; drawn likewise
 jpeg=75                 also webp=75, scale=0.5, blur=1.5 (pixels), noise=3 (grey levels)
-scale=0.5+jpeg=75       one after the other
+scale=0.5+jpeg=75       one after the other; screenshot+jpeg=92 where captures are JPEGs
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from synthdet.errors import UsageError
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.operations import Mask
+from synthdet.preprocessing.operations import Mask, Operation, seeded
 from synthdet.preprocessing.resizing import Image
 
 Rng = np.random.Generator
@@ -36,7 +37,12 @@ _STEPS = {
     "blur": _Step(lambda image, value, _: operations.blur(image, value), 0, 100),
     "noise": _Step(operations.noise, 0, 255),
 }
-_MOVING = ("organisers", "scale")  # these take a mask along; the others leave pixels in place
+_DRAWN: dict[str, Operation] = {  # these take no value
+    "organisers": operations.organisers,
+    "screenshot": operations.screenshot,
+}
+_RANDOM = (*_DRAWN, "noise")
+_MOVING = (*_DRAWN, "scale")  # these take a mask along; the others leave pixels in place
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Protocol:
     @property
     def random(self) -> bool:
         """Whether another draw gives another picture."""
-        return any(name in ("organisers", "noise") for name, _ in self.steps)
+        return any(name in _RANDOM for name, _ in self.steps)
 
     def apply(self, image: Image, rng: Rng) -> Image:
         """uint8 HxWx3 RGB -> uint8 RGB of any size; ``rng`` decides what is random."""
@@ -72,6 +78,23 @@ class Protocol:
         return image, mask
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One draw of a protocol: what makes one picture of another."""
+
+    protocol: Protocol
+    draw: int
+
+    def of(self, image: Image, file_name: str, seed: int) -> Image:
+        """uint8 HxWx3 RGB -> uint8 RGB of any size; the same for a file name in every program."""
+        return self.protocol.apply(image, seeded(file_name, seed, self.draw))
+
+
+def variants(protocols: Iterable[Protocol], draws: int) -> list[Variant]:
+    """``draws`` of each random protocol, and one of each other."""
+    return [Variant(p, draw) for p in protocols for draw in range(draws if p.random else 1)]
+
+
 def parse_protocol(text: str) -> Protocol:
     """``"scale=0.5+jpeg=75"`` -> `Protocol`.
 
@@ -84,18 +107,18 @@ def parse_protocol(text: str) -> Protocol:
 
 
 def _run(name: str, value: float, image: Image, rng: Rng) -> Image:
-    if name == "organisers":
-        return operations.organisers(image, rng)
+    if name in _DRAWN:
+        return _DRAWN[name](image, rng)
     return _STEPS[name].apply(image, value, rng)
 
 
 def _parse_step(text: str) -> tuple[str, float]:
     name, equals, value = text.partition("=")
-    if name == "organisers" and not equals:
+    if name in _DRAWN and not equals:
         return name, 0.0
     if name not in _STEPS:
         raise UsageError(
-            f"the protocol step is {text!r}, expected native, organisers or one of "
+            f"the protocol step is {text!r}, expected native, {', '.join(_DRAWN)} or one of "
             f"{', '.join(f'{known}=VALUE' for known in _STEPS)}, joined by +"
         )
     step = _STEPS[name]

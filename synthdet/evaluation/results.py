@@ -16,6 +16,9 @@ from synthdet.io.table import read_table, write_table
 Row = dict[str, Any]
 
 _ROOT = Path(__file__).resolve().parents[2]
+DETECTION = _ROOT / "results" / "detection.csv"
+UNSEEN_SETS = ("sources/val_sources", "detection/val_unseen")  # the first that was measured speaks
+_UNSEEN_ROWS = {"half": "all", "protocol": "native", "scope": "overall"}
 
 
 def scopes(
@@ -86,6 +89,33 @@ def interval_texts(row: Row, name: str) -> list[str]:
     limits = row[f"{name}_low"], row[f"{name}_high"]
     interval = "–" if math.isnan(limits[0]) else "–".join(map(share_text, limits))
     return [share_text(row[name]), interval]
+
+
+def unseen_sentence(model_sha256: str, results: Path = DETECTION) -> str | None:
+    """One sentence with one number, of the newest row; None where nothing was measured.
+
+    Args:
+        model_sha256: of the model's ``model.onnx``: rows of other weights say nothing of it.
+        results: rows of detectors; they are missing where the package alone was installed.
+
+    Raises:
+        InputError: the rows cannot be read.
+    """
+    if not results.is_file():
+        return None
+    header, *records = read_table(results) or [[]]
+    rows = [dict(zip(header, record, strict=False)) for record in records]
+    wanted = {**_UNSEEN_ROWS, "model_sha256": model_sha256}
+    mine = [row for row in rows if row.items() >= wanted.items()]
+    measured = {row["data"]: float(row["balanced_accuracy"]) for row in mine}
+    for data in UNSEEN_SETS:
+        if data in measured:
+            wrong = 100 * (1 - measured[data])
+            return (
+                f"Of images from sources that its training never saw ({data}, native, both classes "
+                f"weighing alike), this model gets {wrong:.0f} % wrong."
+            )
+    return None
 
 
 @functools.cache

@@ -9,12 +9,11 @@ import numpy.typing as npt
 
 from synthdet.errors import ImageError
 from synthdet.evaluation.labelled import Sample
-from synthdet.evaluation.protocols import Protocol
+from synthdet.evaluation.protocols import Protocol, Variant, variants
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.inference.detector import Detector
 from synthdet.io.images import load_image
 from synthdet.preprocessing.detector_views import Views, make_views
-from synthdet.preprocessing.operations import seeded
 
 _BATCH = 32  # variants that enter the model together
 
@@ -51,7 +50,7 @@ def score(
         seed: decides, with each file's own name, what is random.
         advance: called once a sample, for a progress bar.
     """
-    variants = [(p, draw) for p in protocols for draw in range(repeats if p.random else 1)]
+    drawn = variants(protocols, repeats)
 
     def prepare(sample: Sample) -> list[Views] | ImageError:
         try:
@@ -59,23 +58,23 @@ def score(
         except ImageError as error:
             return error
         return [
-            make_views(p.apply(image, seeded(sample.path.name, seed, draw)), detector.config.input)
-            for p, draw in variants
+            make_views(one.of(image, sample.path.name, seed), detector.config.input)
+            for one in drawn
         ]
 
-    logits = np.full((len(samples), len(variants)), detector.config.prior_logit)
+    logits = np.full((len(samples), len(drawn)), detector.config.prior_logit)
     failures = {}
     prepared = enumerate(read_ahead(prepare, samples))
-    while batch := list(islice(prepared, max(1, _BATCH // len(variants)))):
+    while batch := list(islice(prepared, max(1, _BATCH // len(drawn)))):
         rows = [row for row, views in batch if not isinstance(views, ImageError)]
         pixels = [view for _, views in batch if not isinstance(views, ImageError) for view in views]
-        logits[rows] = detector.logits(pixels).reshape(len(rows), len(variants))
+        logits[rows] = detector.logits(pixels).reshape(len(rows), len(drawn))
         for row, views in batch:
             if isinstance(views, ImageError):
                 failures[samples[row].name] = str(views)
             advance()
-    return Scored({p.text: logits[:, _columns(variants, p)].T for p in protocols}, failures)
+    return Scored({p.text: logits[:, _columns(drawn, p)].T for p in protocols}, failures)
 
 
-def _columns(variants: Sequence[tuple[Protocol, int]], protocol: Protocol) -> list[int]:
-    return [column for column, (other, _) in enumerate(variants) if other == protocol]
+def _columns(drawn: Sequence[Variant], protocol: Protocol) -> list[int]:
+    return [column for column, one in enumerate(drawn) if one.protocol == protocol]

@@ -29,6 +29,8 @@ Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 ORGANISERS_SIZE = 200  # pixels, side of what the organisers hand out
 _SIDE_LEAST, _SIDE_MOST = 160, 2048  # pixels, of their crop
 _QUALITY = (65, 100)  # of their JPEG, both ends included
+_PIXEL_RATIO = 1.25  # of a display that shows pictures larger than they are, a common setting
+_MOST_CUT_OFF = 0.1  # of a side, at each of its ends: selections by hand are not exact
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,19 @@ def apply_organisers(image: Image, draw: OrganisersDraw) -> Image:
     target = (ORGANISERS_SIZE, ORGANISERS_SIZE)
     resized = np.asarray(Pillow.fromarray(square).resize(target, draw.resample))
     return jpeg(resized, draw.quality)
+
+
+def screenshot(image: Image, rng: np.random.Generator) -> Image:
+    """A picture shown on a display and captured there, without loss: uint8 HxWx3 -> uint8 hxwx3.
+
+    A browser enlarges it to the pixels of the display by bilinear interpolation, and each edge of
+    the selection lies somewhere in the outer tenth, so JPEG blocks lose size and phase. Programs
+    that store captures as JPEG add `jpeg`.
+    """
+    shown = rescale(image, _PIXEL_RATIO, Pillow.Resampling.BILINEAR)
+    top, bottom = _select(shown.shape[0], rng)
+    left, right = _select(shown.shape[1], rng)
+    return np.ascontiguousarray(shown[top:bottom, left:right])
 
 
 def jpeg(image: Image, quality: int, subsampling: Subsampling = "4:2:0") -> Image:
@@ -143,6 +158,12 @@ def seeded(name: str, seed: int = 0, repeat: int = 0) -> np.random.Generator:
     """
     digest = hashlib.sha256(f"{seed}\n{repeat}\n{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def _select(side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a selection by hand begins and ends within ``side`` pixels; at least one is left."""
+    begin, lost = rng.integers(0, int(_MOST_CUT_OFF * side), size=2, endpoint=True)
+    return int(begin), side - int(lost)
 
 
 def _recompress(image: Image, container: str, **options: object) -> Image:

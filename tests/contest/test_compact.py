@@ -118,7 +118,8 @@ def test_a_late_run_goes_on_with_it_from_one_row_on(machine: Machine) -> None:
         number >= row for number in range(ROWS)
     ]
     assert answers(result)[0].detail == "a note"
-    assert answers(result)[-1] == Answer(ROWS + 999, "ok", f"{COMPACT_NOTE}; a note", (), True)
+    last = Answer(ROWS + 999, "ok", f"{COMPACT_NOTE}; a note", (), True, (80, 100))
+    assert answers(result)[-1] == last
     assert [warning.partition(";")[0] for warning in machine.warnings] == [
         f"given up for time from row {row} on: {LARGE}"
     ]

@@ -96,7 +96,7 @@ def far(pixels: np.ndarray) -> bool:
 
 
 def photograph() -> Image.Image:
-    return Image.open(ROOT / "examples/photographs/astronaut.png").convert("RGB")
+    return Image.open(ROOT / "examples/photographs/astronaut.jpg").convert("RGB")
 
 
 def test_the_shipped_weights_warn_of_odd_pictures() -> None:

@@ -44,3 +44,49 @@ def test_texts_of_a_figure() -> None:
 def test_commit() -> None:
     assert results.git_commit()
     assert " " not in results.git_commit()
+
+
+MEASURED = "model_sha256,data,half,protocol,scope,balanced_accuracy\n"
+
+
+def written(folder: Path, *rows: str) -> Path:
+    path = folder / "detection.csv"
+    path.write_text(MEASURED + "".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_the_newest_row_of_the_model_speaks(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "mine,detection/val_unseen,all,native,overall,0.6000",
+        "mine,detection/val_unseen,all,native,overall,0.7512",
+        "other,detection/val_unseen,all,native,overall,0.9000",
+    )
+    assert results.unseen_sentence("mine", path) == (
+        "Of images from sources that its training never saw (detection/val_unseen, native, "
+        "both classes weighing alike), this model gets 25 % wrong."
+    )
+
+
+def test_the_set_of_more_sources_comes_first(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "mine,sources/val_sources,all,native,overall,0.9000",
+        "mine,detection/val_unseen,all,native,overall,0.6000",
+    )
+    sentence = results.unseen_sentence("mine", path)
+    assert sentence is not None
+    assert "10 % wrong" in sentence
+
+
+def test_other_rows_say_nothing_of_it(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "mine,detection/val,all,native,overall,0.9",
+        "mine,detection/val_unseen,report,native,overall,0.9",
+        "mine,detection/val_unseen,all,organisers,overall,0.9",
+        "mine,detection/val_unseen,all,native,source:a,0.9",
+        '"","detection/val_unseen",all,native,overall,0.9',
+    )
+    assert results.unseen_sentence("mine", path) is None
+    assert results.unseen_sentence("mine", tmp_path / "none.csv") is None

@@ -13,6 +13,7 @@ from synthdet.preprocessing.operations import (
     noise,
     organisers,
     rescale,
+    screenshot,
     seeded,
     webp,
 )
@@ -80,6 +81,27 @@ class TestOrganisers:
         result = organisers(picture(height, width), np.random.default_rng(0))
         assert result.shape == (200, 200, 3)
         assert result.dtype == np.uint8
+
+
+class TestScreenshot:
+    @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
+    def test_at_most_a_tenth_of_each_end_is_lost(self, height: int, width: int, seed: int) -> None:
+        shot = screenshot(picture(height, width), np.random.default_rng(seed))
+        for side, shown in zip(shot.shape, (height, width), strict=False):
+            assert max(1, 0.8 * round(1.25 * shown)) <= side <= round(1.25 * shown)
+
+    def test_it_is_a_cut_of_the_enlarged_picture(self) -> None:
+        image = np.zeros((80, 80, 3), np.uint8)
+        image[38:42, 38:42] = 255  # of its middle, which no selection cuts off
+        shot = screenshot(image, np.random.default_rng(0))
+        large = Pillow.fromarray(image).resize((100, 100), Pillow.Resampling.BILINEAR)
+        assert int(shot.astype(int).sum()) == int(np.asarray(large, int).sum())
+
+    def test_selections_lie_off_the_grid_of_blocks(self) -> None:
+        ramp = np.tile(np.arange(200, dtype=np.uint8)[None, :, None], (200, 1, 3))
+        rng = np.random.default_rng(2)
+        starts = {int(screenshot(ramp, rng)[0, 0, 0]) for _ in range(300)}
+        assert starts == set(range(21))  # 25 pixels of 250 are 20 grey levels of 200
 
 
 class TestSeeded:

@@ -13,7 +13,11 @@ from scripts.evaluate import main
 from synthdet.decisions.calibration import calibration_half
 from synthdet.evaluation.commands import detection
 from synthdet.evaluation.detection import measure
+from synthdet.formats.logits import write_logits
+from synthdet.inference.detector import Detector
 from synthdet.inference.weights import WeightsConfig, read_config, sha256_of
+from synthdet.io.images import load_image
+from synthdet.preprocessing.detector_views import make_views
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +103,74 @@ class TestScore:
         }
         assert counts["calibration"] + counts["report"] == counts["all"] == 80
         assert counts["report"] > 0
+
+
+class TestDetectorsOfOthers:
+    @pytest.fixture
+    def written(self, data: Path) -> Path:
+        out = data.parent / "written"
+        arguments = ["write-images", "--data", str(data), "--split", "val", "--seed", "3"]
+        arguments += ["--draws", "2", "--per-source", "5"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        return out / "images.csv"
+
+    def answer(self, table: Path, detector_folder: Path) -> Path:
+        """What the detector says to the files, as another program would hand it in."""
+        detector = Detector.load(detector_folder)
+        names = [row["filename"] for row in rows(table)]
+        images = [load_image(table.parent / name).pixels for name in names]
+        logits = detector.logits([make_views(one, detector.config.input) for one in images])
+        write_logits(table.with_name("theirs.csv"), names, logits.tolist())
+        return table.with_name("theirs.csv")
+
+    def test_their_rows_are_like_ours(
+        self, data: Path, written: Path, detector_folder: Path
+    ) -> None:
+        theirs, ours = data.parent / "theirs.csv", data.parent / "ours.csv"
+        logits = self.answer(written, detector_folder)
+        given = ["--logits", str(logits), "--data", str(written), "--name", "tiny 1"]
+        assert main(["score", *given, "--results", str(theirs)]) == 0
+        given = ["--weights", str(detector_folder), "--data", str(data), "--split", "val"]
+        given += ["--seed", "3", "--draws", "2", "--per-source", "5"]
+        assert main(["score", *given, "--results", str(ours)]) == 0
+        differ = {"model_sha256", "nll", "ece"}  # the weights know their even odds
+        for one, other in zip(rows(theirs), rows(ours), strict=True):
+            assert {key for key in one if one[key] != other[key]} <= differ
+        assert {(row["protocol"], row["draws"]) for row in rows(theirs)} == {
+            ("native", "1"),
+            ("organisers", "2"),
+        }
+        assert rows(theirs)[0]["model_sha256"] == sha256_of(logits)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--logits", "LOGITS", "--split", "val"], "holds one split already"),
+            (["--weights", "WEIGHTS"], "is a set that write-images wrote"),
+            (["--weights", "WEIGHTS", "--name", "mine"], "--name goes with --logits"),
+        ],
+    )
+    def test_what_would_mislead_is_refused(
+        self,
+        written: Path,
+        detector_folder: Path,
+        arguments: list[str],
+        message: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        stands_for = {"LOGITS": str(written), "WEIGHTS": str(detector_folder)}
+        words = [stands_for.get(word, word) for word in arguments]
+        assert main(["score", "--data", str(written), *words]) == 2
+        assert message in capsys.readouterr().err
+
+    def test_a_broken_picture_is_named(
+        self, data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        name = rows(data)[0]["path"]
+        (data.parent / name).write_bytes(b"broken")
+        out = ["--out", str(data.parent / "written"), "--protocols", "native"]
+        assert main(["write-images", "--data", str(data), *out]) == 0
+        assert f"warning: {name} gave no pixels and is left out" in capsys.readouterr().err
 
 
 def test_vip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

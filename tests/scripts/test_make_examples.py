@@ -5,9 +5,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from scripts.make_examples import EXAMPLES, RECIPES, make_examples
+from scripts.show_table import read_truth
 from synthdet.io.manifest import read_manifest
 
 LIMIT = 3_000_000  # bytes, of all that is bundled
+LIMIT_OF_ONE = 300_000
 
 
 def bundled() -> set[Path]:
@@ -27,7 +29,32 @@ def test_the_readme_names_every_bundled_file() -> None:
 
 
 def test_the_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in bundled()) < LIMIT
+    sizes = [path.stat().st_size for path in bundled()]
+    assert sum(sizes) < LIMIT
+    assert max(sizes) < LIMIT_OF_ONE
+
+
+def test_each_photograph_has_a_synthetic_twin_of_its_format() -> None:
+    photographs, twins = (
+        {path.name: path for path in (EXAMPLES / folder).iterdir()}
+        for folder in ("photographs", "regenerated")
+    )
+    assert len(photographs) == 6
+    assert photographs.keys() == twins.keys()
+    for name, path in photographs.items():
+        with Image.open(path) as one, Image.open(twins[name]) as other:
+            assert (one.format, one.size, one.mode) == (other.format, other.size, other.mode)
+            tables = [getattr(image, "quantization", None) for image in (one, other)]
+            assert tables[0] == tables[1]
+
+
+def test_the_table_tells_the_truth_of_every_class() -> None:
+    truth = read_truth(EXAMPLES / "input.csv")
+    assert set(truth.values()) == {"real", "synthetic", "manipulated", ""}
+    for name, what in truth.items():
+        folder = name.split("/")[0]
+        expected = {"photographs": "real", "regenerated": "synthetic", "manipulated": folder}
+        assert what == expected.get(folder, what)
 
 
 @pytest.fixture(scope="module")

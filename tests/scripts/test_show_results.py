@@ -49,6 +49,55 @@ def test_rows_beside_them(results: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "no row was measured on these very weights" in capsys.readouterr().out
 
 
+def test_rows_of_one_set_and_scope(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, *_ = (results / "detection.csv").read_text().splitlines()[1:]
+    source = mine.replace("overall", "source:a")
+    elsewhere = mine.replace(",val,", ",val_unseen,")
+    (results / "detection.csv").write_text(f"{HEADER}{mine}\n{source}\n{elsewhere}\n")
+    assert main(["--weights", str(SHIPPED), "--data", "val", "--scope", "overall"]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_the_worst_sources(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, *_ = (results / "detection.csv").read_text().splitlines()[1:]
+    scopes = {"family:f": "0.1", "source:a": "0.4", "source:b": "0.9", "source:c": "0.2"}
+    lines = [
+        mine.replace("overall", scope).replace("0.75,0.5,1.0", f"{share},0.5,1.0")
+        for scope, share in scopes.items()
+    ]
+    (results / "detection.csv").write_text("\n".join([HEADER + mine, *lines, ""]))
+    assert main(["--weights", str(SHIPPED), "--worst", "2"]) == 0
+    shown = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in shown] == ["overall", "source:c", "source:a"]
+
+
+def test_readings_are_counted(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        "d 1,x,sources/val_sources,all,native,overall,3,4,0.5,,,0.6",
+        "d 1,x,sources/val_sources,all,native,source:a,3,4,0.5,,,0.6",
+        "d 1,x,sources/val_sources,all,organisers,overall,3,4,0.5,,,0.6",
+        'd 1,x,"sources/val_sources, 6 a source",all,native,overall,3,4,0.5,,,0.6',
+        "d 1,x,detection/val,all,native,overall,3,4,0.5,,,0.6",
+    ]
+    (results / "detection.csv").write_text(HEADER + "".join(f"{line}\n" for line in lines))
+    assert main(["--readings"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["set", "model", "readings", "protocols"],
+        ["detection/val", "d", "1", "1", "native"],
+        ["sources/val_sources", "d", "1", "3", "native", "organisers"],
+    ]
+
+
+def test_the_sentence_on_unseen_sources(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--weights", str(SHIPPED), "--unseen"]) == 2
+    assert "on sources that were never seen: measure" in capsys.readouterr().err
+    text = (results / "detection.csv").read_text()
+    (results / "detection.csv").write_text(text.replace(",val,", ",detection/val_unseen,", 1))
+    assert main(["--weights", str(SHIPPED), "--unseen"]) == 0
+    assert capsys.readouterr().out.endswith("this model gets 25 % wrong.\n")
+    assert main(["--readings", "--unseen"]) == 2
+
+
 def test_families_held_out(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--recipe", "compact"]) == 0
     assert "native            8      0.600  0.700  0.400  stylegan" in capsys.readouterr().out

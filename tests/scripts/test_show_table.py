@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[2] / "scripts" / "show_table.py"
+from synthdet.evaluation.results import unseen_sentence
+from synthdet.inference.weights import read_config
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "scripts" / "show_table.py"
+SHIPPED = ROOT / "weights" / "detector"
 
 
-def show(output: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, PROGRAM, output], capture_output=True, text=True)
+def show(output: Path, *more: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, PROGRAM, output, *more]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -47,6 +53,44 @@ def test_each_row_has_its_logit_verdict_and_remark(output: Path) -> None:
         "",
         "At most 5 %.",
     ]
+
+
+def test_the_truth_stands_beside_the_answers(output: Path) -> None:
+    table = output.with_name("truth.csv")
+    table.write_text('filename,truth\na.jpg,real\n"b, c.jpg",real\nbroken,real\nelse,synthetic\n')
+    assert show(output, "--truth", table).stdout.splitlines() == [
+        "file      truth        verdict       probability    logit",
+        "a.jpg     real         synthetic           0.800    +1.50  miss",
+        "b, c.jpg  real         real                0.400    -0.25  hit",
+        "    note: truncated",
+        "broken    real         no answer               –    +0.01",
+        "    note: undecodable: no decoder takes it",
+        "",
+        "Truth is known: of 3 real ones 1 hit, 1 missed, 1 undecided; "
+        "of 0 synthetic ones 0 hit, 0 missed, 0 undecided.",
+        "",
+        "At most 5 %.",
+    ]
+    table.write_text("filename,truth\na.jpg,forged\n")
+    lines = show(output, "--truth", table).stdout.splitlines()
+    assert lines[1] == "a.jpg     forged       synthetic           0.800    +1.50"
+    assert lines[2] == "b, c.jpg  –            real                0.400    -0.25"
+
+
+def test_a_table_without_truth_is_refused(output: Path) -> None:
+    table = output.with_name("truth.csv")
+    table.write_text("filename\na.jpg\n")
+    done = show(output, "--truth", table)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected filename and truth" in done.stderr
+
+
+def test_the_last_line_is_what_was_measured_on_unseen_sources(output: Path) -> None:
+    path = output.with_name("out.csv.report.json")
+    report = json.loads(path.read_text())
+    sha256 = read_config(SHIPPED).files["model.onnx"]
+    path.write_text(json.dumps({**report, "weights": {"sha256": {"model.onnx": sha256}}}))
+    assert show(output).stdout.splitlines()[-1] == unseen_sentence(sha256)
 
 
 @pytest.mark.parametrize("content", [None, "{}", "[1]", "{"])

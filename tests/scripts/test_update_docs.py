@@ -55,6 +55,13 @@ def test_what_is_old_is_found_and_then_written(
     assert not (page.parents[1] / "out").exists()
 
 
+def test_commands_with_an_excuse_are_left_alone(page: Path) -> None:
+    text = "<!-- not run: why -->\n```sh\nfalse\n```\n\n```text\nas it was\n```\n"
+    page.write_text(text)
+    assert main([]) == 0
+    assert page.read_text() == text
+
+
 def test_rounding_is_no_difference_and_another_picture_is(
     page: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,9 +19,9 @@ def describe(config: WeightsConfig) -> Row:
     }
 
 
-def describe_file(path: Path) -> Row:
-    """The same columns, for answers that a file holds."""
-    return {"model": path.name, "model_sha256": sha256_of(path)}
+def describe_file(path: Path, name: str | None = None) -> Row:
+    """The same columns, for answers that a file holds; without a name, the file's."""
+    return {"model": name or path.name, "model_sha256": sha256_of(path)}
 
 
 def add_results(command: argparse.ArgumentParser) -> None:

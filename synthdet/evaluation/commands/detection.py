@@ -1,4 +1,4 @@
-"""Commands about detectors: ``score``, ``vip``, ``grid`` and ``calibrate``."""
+"""Commands about detectors: ``score``, ``write-images``, ``vip``, ``grid`` and ``calibrate``."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from synthdet.decisions import out_of_distribution
 from synthdet.decisions.calibration import calibration_half
-from synthdet.errors import InputError
+from synthdet.errors import InputError, UsageError
 from synthdet.evaluation.commands.common import (
     Commands,
     add_results,
@@ -28,6 +28,7 @@ from synthdet.evaluation.recalibration import compare, recalibrate
 from synthdet.evaluation.results import Row, append_rows, git_commit
 from synthdet.evaluation.robustness import format_panel, grid_panels, grid_protocols
 from synthdet.evaluation.scoring import Scored, score
+from synthdet.evaluation.written import TABLE, read_written, write_set
 from synthdet.formats.logits import read_logits
 from synthdet.inference.detector import Detector
 from synthdet.inference.weights import WeightsConfig
@@ -44,12 +45,13 @@ HEAT_RANGE = (0.5, 1.0)  # of the grid's colours: from chance to perfect
 
 def run_score(args: argparse.Namespace) -> None:
     """Print, and append if asked, the metrics under each protocol."""
-    labelled = read_data(args)
-    even_odds = 0.0
+    check(args)
+    even_odds, seed = 0.0, args.seed
     if args.logits is not None:
-        model = describe_file(args.logits)
-        logits = {"as given": match(args.logits, labelled)[None]}
+        model = describe_file(args.logits, args.name)
+        labelled, logits, seed = read_answers(args)
     else:
+        labelled = read_data(args)
         detector = Detector.load(args.weights)
         model = describe(detector.config)
         even_odds = detector.config.thresholds.get("even_odds", 0.0)
@@ -59,9 +61,21 @@ def run_score(args: argparse.Namespace) -> None:
         rows = measure(labelled.samples, drawn, even_odds)
         print(f"\n{model['model']} on {labelled.name} ({args.half}), {protocol}")
         print(format_rows(rows))
-        table += [{**origin(args, model, labelled, protocol, len(drawn)), **row} for row in rows]
+        about = {**origin(args, model, labelled, protocol, len(drawn)), "seed": seed}
+        table += [{**about, **row} for row in rows]
     if args.results:
         append_rows(args.results, COLUMNS, table)
+
+
+def run_write_images(args: argparse.Namespace) -> None:
+    """Write the pictures as each protocol leaves them, and the table of them."""
+    labelled = read_data(args)
+    protocols = [parse_protocol(text) for text in dict.fromkeys(args.protocols)]
+    with tqdm(total=len(labelled.samples), unit="file", disable=None) as bar:
+        failures = write_set(labelled, protocols, args.draws, args.seed, args.out, bar.update)
+    for name, reason in failures.items():
+        warn(f"{name} gave no pixels and is left out: {reason}")
+    print(f"wrote {args.out / TABLE}")
 
 
 def run_vip(args: argparse.Namespace) -> None:
@@ -152,9 +166,46 @@ def print_calibration(
 # ---------------------------------------------------------------------------- reading and running
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that would have no effect, and a model on pictures that were written for it.
+
+    Its rows would not say what was done to them.
+    """
+    if args.logits is None and args.name:
+        raise UsageError("--name goes with --logits: weights have a name of their own")
+    if args.logits is None and args.data.is_file() and read_written(args.data):
+        raise UsageError(
+            f"{args.data} is a set that write-images wrote: give --logits for it, or the set that "
+            "it was made of"
+        )
+
+
+def read_answers(
+    args: argparse.Namespace,
+) -> tuple[LabelledSet, dict[str, npt.NDArray[np.float64]], int]:
+    """The set that a CSV of logits answers, the logits by protocol, and the seed of what was drawn.
+
+    Raises:
+        UsageError: a split of a written set, which has none.
+    """
+    written = read_written(args.data) if args.data.is_file() else None
+    if written is None:
+        labelled = read_data(args)
+        return labelled, {"as given": match(args.logits, labelled)[None]}, args.seed
+    if args.split:
+        raise UsageError(f"{args.data} holds one split already: leave --split out")
+    labelled = choose(written.labelled, args)
+    answers = dict(zip(*read_logits(args.logits), strict=True))
+    return labelled, written.arrange(answers, labelled), written.seed
+
+
 def read_data(args: argparse.Namespace) -> LabelledSet:
     """The pictures that the arguments ask for."""
-    labelled = read_set(args.data, args.split)
+    return choose(read_set(args.data, args.split), args)
+
+
+def choose(labelled: LabelledSet, args: argparse.Namespace) -> LabelledSet:
+    """Of a set, the pictures that the arguments ask for."""
     if args.families:
         labelled = labelled.of_families(args.families)
     labelled = labelled.half(args.half)
@@ -167,8 +218,7 @@ def match(path: Path, labelled: LabelledSet) -> npt.NDArray[np.float64]:
     Raises:
         InputError: a picture of the set has no logit there.
     """
-    names, logits = read_logits(path)
-    answers = dict(zip(names, logits, strict=True))
+    answers = dict(zip(*read_logits(path), strict=True))
     missing = [sample.name for sample in labelled.samples if sample.name not in answers]
     if missing:
         raise InputError(
@@ -218,7 +268,12 @@ def add_commands(commands: Commands) -> None:
     )
     given = command.add_mutually_exclusive_group(required=True)
     given.add_argument("--weights", type=Path, help="The weights folder of a detector.")
-    given.add_argument("--logits", type=Path, help="The output of main.py, instead of a model.")
+    given.add_argument(
+        "--logits",
+        type=Path,
+        help="A CSV filename,logit, as main.py writes it, instead of a model.",
+    )
+    command.add_argument("--name", help="With --logits: what the rows call the model.")
     _add_protocols(command, ["native", "organisers"])
     command.add_argument(
         "--half",
@@ -228,6 +283,16 @@ def add_commands(commands: Commands) -> None:
     )
     add_results(command)
     command.set_defaults(run=run_score)
+
+    command = commands.add_parser(
+        "write-images",
+        parents=[_data_options(), _running_options()],
+        help="Write pictures as the protocols leave them, for detectors that other programs run; "
+        "score --logits --data OUT/images.csv judges what they answer.",
+    )
+    _add_protocols(command, ["native", "organisers"])
+    command.add_argument("--out", type=Path, required=True, help="The folder for table and files.")
+    command.set_defaults(run=run_write_images, half="all")
 
     command = commands.add_parser("vip", help="The score of the VIP Cup 2022 from its two parts.")
     for name, text in (("--logits", "The outputs of main.py"), ("--data", "The tables of truth")):
