@@ -136,6 +136,8 @@ def _answer(
     size: Sequence[int] | None = None,
 ) -> Answer:
     """From the values of a line; those of earlier versions have fewer."""
+    if not isinstance(compact, bool):
+        raise TypeError(f"compact is {compact!r}")
     raster = None if size is None else (int(size[0]), int(size[1]))
     return Answer(logit, status, detail, tuple(views), compact, raster)
 
