@@ -35,6 +35,8 @@ def score(args: argparse.Namespace, started: float) -> int:
     from synthdet.contest.entry import run
 
     outcome = run(args, started, interrupted)
+    if outcome.last_word:
+        say(outcome.last_word)
     if interrupted.is_set():
         end_in_peace()
     code = 1 if outcome.judged_nothing else 0

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, started: float, interrupted: threading.Event) 
     packer(manifest.rows, result)
     if not args.quiet:
         say(_summary(args.output, report))
-    _warn_of_fallbacks(report, where)
+    result.last_word = _last_word(report, where)
     return result
 
 
@@ -308,16 +308,17 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
         say(f"warning: {error}")
 
 
-def _warn_of_fallbacks(report: dict[str, Any], path: Path | None) -> None:
-    """The last line of a run that judged less than nine rows in ten, quiet or not."""
+def _last_word(report: dict[str, Any], path: Path | None) -> str:
+    """Of a run that judged less than nine rows in ten; to be said last, quiet or not."""
     rows, lost = report["input"]["rows"], dict(report["counts"])
     fallbacks = rows - lost.pop("ok", 0)
-    if fallbacks > _TOLERATED * rows:
-        kinds = ", ".join(f"{count} {status}" for status, count in lost.items())
-        say(
-            f"warning: {fallbacks} of {rows} rows were not judged and hold the prior logit "
-            f"({kinds}): {path or '--report FILE'} says why"
-        )
+    if fallbacks <= _TOLERATED * rows:
+        return ""
+    kinds = ", ".join(f"{count} {status}" for status, count in lost.items())
+    return (
+        f"warning: {fallbacks} of {rows} rows were not judged and hold the prior logit "
+        f"({kinds}): {path or '--report FILE'} says why"
+    )
 
 
 def _summary(output: Path, report: dict[str, Any]) -> str:

@@ -36,12 +36,14 @@ class Result:
             logits; None where no masks were asked for.
         warnings: lines that were shown on stderr.
         abandoned: a model call still runs in a thread; leave with ``os._exit``.
+        last_word: what a person should hear last; empty where nearly every row was judged.
     """
 
     logits: Outcome
     masks: Outcome | None = None
     warnings: list[str] = field(default_factory=list)
     abandoned: bool = False
+    last_word: str = ""
 
     @property
     def complete(self) -> bool:

@@ -16,7 +16,7 @@ from synthdet.io.manifest import Row
 from synthdet.io.table import Record, decode, parse, read_table
 from synthdet.process_setup import printable
 
-_SPARE_BYTES = 2**16  # of a table, beside what its rows take
+_SPARE_BYTES = 2**20  # of a table, beside what its rows take
 _NUMBERS = 128  # bytes of a row's numbers
 _USUAL_PIXELS = 2**24  # of an image whose size is not known
 log = logging.getLogger(__name__)

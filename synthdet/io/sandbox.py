@@ -31,7 +31,7 @@ _REFUSED = {
     # other processes
     "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_open": 434,
     "pidfd_getfd": 438, "pidfd_send_signal": 424, "rt_sigqueueinfo": 129,
-    "rt_tgsigqueueinfo": 297, "prlimit64": 302, "shmget": 29, "semget": 64, "msgget": 68,
+    "rt_tgsigqueueinfo": 297, "shmget": 29, "semget": 64, "msgget": 68,
     "mq_open": 240,
     # files, beside opening them to write, see _OPEN
     "creat": 85, "truncate": 76, "rename": 82, "renameat": 264, "renameat2": 316, "mkdir": 83,
@@ -53,6 +53,7 @@ _UNKNOWN_TO_ALL = {"clone3": 435, "openat2": 437}
 _OPEN = {2: 1, 257: 2}  # open and openat -> which argument says how
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CLONE, _CLONE_THREAD = 56, 0x10000
+_LIMITS = 302  # prlimit64: a process may read its own, with nothing to set them to
 _KILLS = (62, 200, 234)  # kill, tkill, tgkill: of the process itself alone, as abort() does
 
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -100,9 +101,20 @@ def _filter(process: int) -> bytes:
     for number, argument in _OPEN.items():
         steps += _by_argument(number, argument, _IF_ANY_BIT, _WRITING, _REFUSE, _ALLOW)
     steps += _by_argument(_CLONE, 0, _IF_ANY_BIT, _CLONE_THREAD, _ALLOW, _REFUSE)
+    steps += _reads_own_limits()
     for number in _KILLS:
         steps += _by_argument(number, 0, _IF_EQUAL, process, _ALLOW, _REFUSE)
     return b"".join([*steps, _step(_RETURN, _ALLOW)])
+
+
+def _reads_own_limits() -> list[bytes]:
+    """The process is 0, itself; the two halves of the third argument, a pointer, are 0."""
+    places = (_ARGUMENTS, _ARGUMENTS + 16, _ARGUMENTS + 20)
+    steps = [_step(_IF_EQUAL, _LIMITS, 0, 2 * len(places) + 2)]
+    for position, place in enumerate(places):
+        left = 2 * (len(places) - position - 1)  # steps of the tests that follow, then the return
+        steps += [_step(_LOAD, place), _step(_IF_EQUAL, 0, 0, left + 1)]
+    return [*steps, _step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE)]
 
 
 def _by_argument(

@@ -346,9 +346,9 @@ def test_a_table_that_unpacks_to_far_more_than_the_list_asks_for_is_not_unpacked
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
     faults = lint(task, out / archive, predictions.rows)
     assert any("too large (20000000 bytes)" in fault for fault in faults)
-    (out / "us_open.csv").write_bytes(b"a.png,0.6,1,0.5,0.5\n" * 10**4)
+    (out / "us_open.csv").write_bytes(b"a.png,0.6,1,0.5,0.5\n" * 10**5)
     [fault] = lint("mediaeval-a", out / "us_open.csv", predictions.rows)
-    assert fault.startswith("a table has 200000 bytes, where ")
+    assert fault.startswith("a table has 2000000 bytes, where ")
 
 
 def test_masks_of_images_whose_size_is_not_known_are_bounded_together(

@@ -219,5 +219,5 @@ def test_a_graph_that_is_none_is_refused(tmp_path: Path) -> None:
     write_again = {"model.onnx": sha256_of(folder / "model.onnx")}
     config = read_config(folder)
     type(config)(**{**config.__dict__, "files": write_again}).save(folder)
-    with pytest.raises(WeightsError, match="cannot be loaded"):
+    with pytest.raises(WeightsError, match="is no ONNX graph"):
         OnnxModel.load(folder, "detector", "cpu")

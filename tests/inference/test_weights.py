@@ -110,7 +110,7 @@ def with_data_beside(folder: Path, location: str = "weights.bin") -> Path:
     graph = folder / "model.onnx"
     model = onnx.load(graph)
     onnx.save(
-        model, graph, save_as_external_data=True, location=location, size_threshold=0,
+        model, graph, save_as_external_data=True, location=location, size_threshold=100,
         convert_attribute=True,
     )  # fmt: skip
     change(folder, files={"model.onnx": sha256_of(graph)})
