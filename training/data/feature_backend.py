@@ -12,9 +12,7 @@ _BATCH = 16  # views in one call
 _LEAST_COSINE = 0.999  # of the features of a view to PyTorch's; bf16 keeps 0.9999 of a CLIP
 
 
-def openvino_features(
-    network: nn.Module, size: int, precision: str
-) -> Callable[[Tensor], Tensor]:
+def openvino_features(network: nn.Module, size: int, precision: str) -> Callable[[Tensor], Tensor]:
     """The function ``network.features``, uint8 NxSxSx3 -> float32 NxC, compiled by OpenVINO.
 
     Args:

@@ -228,11 +228,9 @@ class IntermediateFeatures(StandardisedFeatures):
         return sorted(read | {self.frozen_blocks - 1})
 
     def _refuse_other_sizes(self, images: Tensor) -> None:
-        embedding = getattr(self.backbone, "patch_embed", None)
-        if not getattr(embedding, "strict_img_size", False):
-            return
-        found, expected = tuple(images.shape[1:3]), tuple(embedding.img_size)
-        if found != expected:
+        size = getattr(getattr(self.backbone, "patch_embed", None), "img_size", None)
+        found, expected = tuple(images.shape[1:3]), size and tuple(size)
+        if expected and found != expected:
             raise UsageError(
                 f"views.size: the backbone takes pictures of {expected} pixels alone, found "
                 f"{found}: set views.size={expected[0]}, or model.extra={{img_size: {found[0]}}} "
