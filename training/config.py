@@ -169,6 +169,7 @@ class MachineConfig(Strict):
         accelerator, devices, nodes, precision: as Lightning's Trainer names them.
         feature_precision: what features to be stored are computed in, see ``data.stored_views``;
             bf16 is faster on CPUs and GPUs with units for it.
+        feature_backend: what computes them; "openvino" is twice as fast on CPUs with bf16.
         checkpoint_every: steps between two checkpoints to resume from.
     """
 
@@ -180,6 +181,7 @@ class MachineConfig(Strict):
     nodes: Positive = 1
     precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
     feature_precision: Literal["fp32", "bf16"] = "fp32"
+    feature_backend: Literal["torch", "openvino"] = "torch"
     checkpoint_every: Positive = 200
 
 

@@ -34,11 +34,18 @@ from synthdet.preprocessing.detector_views import make_views
 from training.config import DetectorConfig
 from training.data.augmentation.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view
+from training.data.feature_backend import openvino_features
 from training.data.feature_files import Arrays, FeatureFiles
 from training.data.loading import worker_settings
 from training.data.sampling import Draw
 
-_OF_THE_HEAD = {"project", "hidden", "dropout", "pretrained"}  # settings; of no effect here
+_OF_THE_HEAD = {
+    "project",
+    "hidden",
+    "dropout",
+    "token_share",
+    "pretrained",
+}  # settings; of no effect here
 _READ_AHEAD = 8  # images in one batch of a worker's answers
 _AT_ONCE = 64  # views that go through the network together
 _TIMED = 4  # views by which the time of all is estimated
@@ -58,6 +65,7 @@ class FeatureStore:
         self.config = config
         self.folder = Path(config.output) / "features" / _key(network, config)
         self.files = FeatureFiles(self.folder)
+        self.compute = network.features
         self.clipped = 0
         if self.files.damaged:
             warnings.warn(
@@ -77,12 +85,16 @@ class FeatureStore:
             return
         device = _device(self.config)
         self.network.to(device)
+        if self.config.machine.feature_backend == "openvino":
+            size, precision = self.config.views.size, self.config.machine.feature_precision
+            self.compute = openvino_features(self.network, size, precision)
         try:
             self._announce(len(missing), device)
             faults = self._compute_all(missing, device)
         finally:
             self.files.flush()
             self.network.to("cpu")
+            self.compute = self.network.features
         self._tell(faults, len(paths))
 
     def read(self, path: str) -> Arrays | None:
@@ -142,7 +154,7 @@ class FeatureStore:
         """uint8 NxSxSx3 -> float32 NxC on the CPU."""
         lowered = self.config.machine.feature_precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=lowered):
-            features: Tensor = self.network.features(pixels.to(device))
+            features: Tensor = self.compute(pixels.to(device))
         return features.float().cpu()
 
     def _to_half(self, features: np.ndarray, path: str) -> np.ndarray:
@@ -306,11 +318,12 @@ def _key(network: nn.Module, config: DetectorConfig) -> str:
         "augment": config.augment.model_dump(),
         "stored_views": config.data.stored_views,
         "conditions": config.data.conditions,
-        "precision": config.machine.feature_precision,
+        "precision": [config.machine.feature_precision, config.machine.feature_backend],
         "model": config.model.model_dump(mode="json", exclude=_OF_THE_HEAD),
     }
     digest.update(json.dumps(shaping, sort_keys=True).encode())
+    trained = {name for name, one in network.named_parameters() if one.requires_grad}
     for name, tensor in network.state_dict().items():
-        if not name.startswith(("head.", "standardise.")):
+        if name not in trained and not name.startswith(("head.", "standardise.")):
             digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -151,7 +151,8 @@ class StandardisedFeatures(Detector):
     def _standardiser(self, width: int) -> nn.BatchNorm1d:
         # Without a momentum the statistics are plain averages over all training batches, which
         # suits features that do not move. Without affine parameters the layer only standardises.
-        return nn.BatchNorm1d(width, affine=False, momentum=None if self.frozen else _MOMENTUM)
+        moves = any(parameter.requires_grad for parameter in self.backbone.parameters())
+        return nn.BatchNorm1d(width, affine=False, momentum=_MOMENTUM if moves else None)
 
 
 class PooledFeatures(StandardisedFeatures):

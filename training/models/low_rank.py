@@ -85,10 +85,26 @@ def merged(network: Network) -> Network:
     if not adapter_parameters(network):
         return network
     plain = copy.deepcopy(network)
-    for module in list(plain.modules()):
+    for name, module in list(plain.named_modules()):
         if _has_adapter(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            parent, _, last = name.rpartition(".")
+            setattr(plain.get_submodule(parent), last, _plain(module))
     return plain
+
+
+def _plain(layer: nn.Module) -> nn.Linear:
+    """A linear layer with an adapter -> one without, of the same numbers.
+
+    Not by `parametrize.remove_parametrizations`, which takes ``weight`` from the layer's class, and
+    so from every copy of it.
+    """
+    weight, bias = layer.weight.detach(), layer.bias
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    made = made.to(weight.device, weight.dtype).requires_grad_(False).train(layer.training)
+    made.weight.copy_(weight)
+    if bias is not None:
+        made.bias.copy_(bias)
+    return made
 
 
 def _has_adapter(module: nn.Module) -> bool:

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from synthdet.errors import UsageError
-from training.data import feature_files, features
+from training.data import feature_backend, feature_files, features
+from training.data.feature_backend import openvino_features
 from training.data.features import FeatureStore, StoredJudgingSet, StoredTrainingSet
 from training.data.module import DetectorData, judging_loader
 from training.data.sampling import Draw
 from training.judging.evaluation import predict
 from training.models import build_model
 from training.models.detector import HeadOnly
+from training.network_file import load_network
 from training.train import train
 
 FROZEN = [
@@ -227,3 +229,55 @@ def test_features_that_move_cannot_be_stored(tiny):
         tiny(*FROZEN, "model.frozen=false")
     with pytest.raises(UsageError, match="frozen"):
         tiny("data.stored_views=2")
+
+
+VIT = [
+    "model={name: intermediate_features, backbone: test_vit, pretrained: false, blocks: [2, 4], "
+    "extra: {img_size: 64}, project: 8, frozen_blocks: 2}",
+    "views.size=64", "views.enlarge=true", "data.stored_views=2",
+]  # fmt: skip
+
+
+def test_a_run_on_stored_tokens_trains_the_last_blocks(tiny):
+    config = tiny(*VIT, "model.token_share=0.5")
+    folder = train(config)
+    [file] = folder.glob("*_model.pth")
+    trained = load_network(file).network
+    torch.manual_seed(config.seed)
+    start = build_model(config.model, ["real", "fake"])
+    one, other = trained.state_dict(), start.state_dict()
+    assert torch.equal(
+        one["backbone.blocks.0.norm1.weight"], other["backbone.blocks.0.norm1.weight"]
+    )
+    assert not torch.equal(
+        one["backbone.blocks.3.mlp.fc1.bias"], other["backbone.blocks.3.mlp.fc1.bias"]
+    )
+
+
+def test_what_trains_names_no_other_store(tiny):
+    config = tiny(*VIT)
+    network = build_model(config.model, ["real", "fake"])
+    before = FeatureStore(network, config).folder
+    with torch.no_grad():
+        network.backbone.blocks[3].mlp.fc1.bias += 1
+    assert FeatureStore(network, config).folder == before
+    with torch.no_grad():
+        network.backbone.blocks[0].mlp.fc1.bias += 1
+    assert FeatureStore(network, config).folder != before
+
+
+def test_openvino_computes_the_features_that_pytorch_does(tiny, store):
+    pytest.importorskip("openvino")
+    pixels = torch.randint(0, 256, (21, 200, 200, 3), dtype=torch.uint8)
+    compute = openvino_features(store.network, 200, "fp32")
+    with torch.no_grad():
+        expected = store.network.features(pixels)
+    assert compute(pixels).shape == expected.shape
+    assert torch.allclose(compute(pixels), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_openvino_that_computes_other_features_is_refused(store, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(feature_backend, "_LEAST_COSINE", 1.1)
+    with pytest.raises(UsageError, match="cosine of"):
+        openvino_features(store.network, 64, "fp32")

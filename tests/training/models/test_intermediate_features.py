@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from timm.models import create_model
@@ -14,7 +15,7 @@ from synthdet.preprocessing.detector_views import InputSpec
 from tests.training.models.contract import MADE, ModelContract, pictures
 from training.export import export_network
 from training.models import build_model, parse_options
-from training.models.intermediate_features import BlocksHead, IntermediateFeatures
+from training.models.intermediate_features import BlocksHead, IntermediateFeatures, some_tokens
 from training.models.low_rank import merged
 from training.module import freeze, set_modes
 from training.network_file import Average
@@ -45,6 +46,10 @@ class TestVisionTransformer(VisionTransformerContract):
 
 class TestVisionTransformerWithAdapters(VisionTransformerContract):
     options: ClassVar = {**VIT, "adapters": ADAPTERS}
+
+
+class TestVisionTransformerWhoseLastBlocksTrain(VisionTransformerContract):
+    options: ClassVar = {**VIT, "frozen_blocks": 2, "token_share": 0.5, "co_occurrences": True}
 
 
 class TestConvNeXtThatMoves(ModelContract):
@@ -102,8 +107,9 @@ def test_what_follows_the_last_block_is_not_exported(tmp_path: Path):
     network = build(adapters=ADAPTERS)
     exported = weights_of(network, tmp_path)
     expected = sum(one.numel() for one in merged(network).parameters())
-    # Beside the weights, an export holds the statistics, the shape arithmetic and little else.
-    assert expected <= exported <= expected + 2 * network.standardise.num_features + 500
+    # Beside the weights, an export holds statistics and shape arithmetic: less than a block does.
+    block = sum(one.numel() for one in network.backbone.blocks[0].parameters())
+    assert expected <= exported < expected + block
 
 
 def weights_of(network: IntermediateFeatures, folder: Path) -> int:
@@ -124,12 +130,17 @@ def weights_of(network: IntermediateFeatures, folder: Path) -> int:
         ({"adapters": {"blocks": [5]}}, r"model\.adapters\.blocks names 5, expected 1 to 4"),
         ({"adapters": {"layers": ["fc3"]}}, "'fc3', expected .*fc1, fc2, proj, qkv"),
         ({"adapters": ADAPTERS, "frozen": True}, "adapters change the features"),
-        ({"backbone": "convmixer_768_32", "extra": {}}, "reads no intermediate features"),
     ],
 )
 def test_options_that_do_not_fit(options, said):
     with pytest.raises((UsageError, ValueError), match=said):
         build(**options)
+
+
+def test_a_network_that_timm_cannot_read_at_depths_is_refused(monkeypatch):
+    monkeypatch.delattr(timm.models.ConvMixer, "prune_intermediate_layers")
+    with pytest.raises(UsageError, match="reads no intermediate features of convmixer_768_32"):
+        build(backbone="convmixer_768_32", extra={})
 
 
 def test_without_a_class_token_the_mean_alone_is_read():
@@ -225,3 +236,69 @@ def test_co_occurrences_are_counted_in_single_precision_whatever_the_rest_is_in(
     assert found.dtype == torch.float32
     assert torch.equal(found[:, -width:], expected[:, -width:])
     assert not torch.equal(found[:, :-width], expected[:, :-width])
+
+
+@pytest.mark.parametrize("frozen_blocks", [1, 2, 3])
+@pytest.mark.parametrize("co_occurrences", [False, True])
+def test_blocks_that_train_finish_what_the_frozen_ones_began(frozen_blocks, co_occurrences):
+    whole = build(co_occurrences=co_occurrences)
+    cut = build(co_occurrences=co_occurrences, frozen_blocks=frozen_blocks)
+    cut.load_state_dict(whole.state_dict())
+    images = torch.from_numpy(pictures(2))
+    with torch.no_grad():
+        features = cut.features(images)
+        assert torch.allclose(cut.scores(features), whole(images), atol=1e-5)
+    tokens = 1 + (64 // 16) ** 2
+    assert features.shape[1] >= tokens * cut.backbone.embed_dim
+
+
+def test_only_the_last_blocks_and_the_head_train():
+    network = build(frozen_blocks=2)
+    freeze(network, "all")
+    before = {name: one.clone() for name, one in network.named_parameters()}
+    optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1.0)
+    network.train()
+    network(torch.from_numpy(pictures(4)))[:, 1].sum().backward()
+    optimiser.step()
+    moved = {name for name, one in network.named_parameters() if not torch.equal(one, before[name])}
+    assert any(name.startswith("backbone.blocks.3.") for name in moved)
+    assert any(name.startswith("head.") for name in moved)
+    still = ("backbone.patch_embed.", "backbone.blocks.0.", "backbone.blocks.1.")
+    assert not any(name.startswith(still) for name in moved)
+    assert [len(group) > 0 for group in network.depth_groups()] == [True, True, True]
+
+
+def test_training_sees_a_share_of_the_patches_and_judging_all_of_them():
+    tokens = torch.arange(2 * 17 * 3).reshape(2, 17, 3).float()
+    torch.manual_seed(0)
+    some = some_tokens(tokens, 0.5)
+    assert some.shape == (2, 9, 3)
+    assert torch.equal(some[:, 0], tokens[:, 0])
+    for image in range(2):
+        left = {tuple(row) for row in some[image].tolist()}
+        assert len(left) == 9
+        assert left <= {tuple(row) for row in tokens[image].tolist()}
+    network = build(frozen_blocks=2, token_share=0.25)
+    features = network.features(torch.from_numpy(pictures(2)))
+    with torch.no_grad():
+        assert torch.equal(network.scores(features), network.scores(features))
+        network.train()
+        assert not torch.equal(network.scores(features), network.scores(features))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frozen_blocks": 4}, "expected fewer than the last of blocks, 4"),
+        ({"frozen_blocks": 1, "adapters": ADAPTERS}, "leave adapters out"),
+        ({"token_share": 0}, "greater than 0"),
+    ],
+)
+def test_frozen_blocks_that_fit_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        parse_options({**VIT, **options})
+
+
+def test_a_convolutional_network_has_no_tokens_to_store():
+    with pytest.raises(UsageError, match="no vision transformer"):
+        build(**CONVNEXT, extra={}, frozen_blocks=1)
