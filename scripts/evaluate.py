@@ -1,7 +1,7 @@
 """How good is a model, where does it fail, and how sure may it be?
 
     python scripts/evaluate.py score --weights weights/detector --data DATA --split val
-    python scripts/evaluate.py score --logits out.csv --data truth.csv
+    python scripts/evaluate.py score --logits out.csv --data truth.csv --interval sources
     python scripts/evaluate.py vip --logits part1.csv part2.csv --data truth1.csv truth2.csv
     python scripts/evaluate.py grid --weights weights/detector --data DATA --png grid.png
     python scripts/evaluate.py calibrate --weights weights/detector --data DATA --split val
