@@ -20,7 +20,7 @@ from training.data.features import (
 )
 from training.data.loading import epoch_size, worker_settings
 from training.data.readers.manifest import fold_of, read_set
-from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
+from training.data.sampling import BalancedSampler, Pairs, ResumableLoader, balanced_shares
 
 UNKNOWN_FAKE = "unknown fake"
 
@@ -107,13 +107,15 @@ class DetectorData(L.LightningDataModule):
         world, rank = self.trainer.world_size, self.trainer.global_rank
         weights = {one.path: one.weight for one in config.data.sets}
         levels = list(config.data.balance)
+        power, cap = config.data.balance_power, config.data.balance_cap
         sampler = BalancedSampler(
-            balanced_shares(train, levels, weights, config.data.balance_power),
+            balanced_shares(train, levels, weights, power, cap),
             train.groupby(levels).ngroup().to_numpy() if levels else np.zeros(len(train), int),
             epoch_size(config, len(train), world),
             config.seed,
             rank,
             world,
+            Pairs.of(train) if config.data.pairs else None,
         )
         if self.store is None:
             views = TrainingSet(train, config.views, config.augment, config.seed)
