@@ -1,7 +1,7 @@
 """How good is a model, where does it fail, and how sure may it be?
 
     python scripts/evaluate.py score --weights weights/detector --data DATA --split val
-    python scripts/evaluate.py score --logits out.csv --data truth.csv
+    python scripts/evaluate.py score --logits out.csv --data truth.csv --interval sources
     python scripts/evaluate.py write-images --data DATA --split val --out written
     python scripts/evaluate.py score --logits theirs.csv --data written/images.csv --name theirs
     python scripts/evaluate.py vip --logits part1.csv part2.csv --data truth1.csv truth2.csv

@@ -37,8 +37,8 @@ class SetConfig(Strict):
         source: name for pictures whose layout tells no source; without it, the folder's name.
         aligned: the set holds fakes that were made from real pictures of the others (see
             `training/data/aligned/regenerate.py`). They train and never judge, are of the class
-            "unknown fake" where classes are told apart, and leave with the family they were made
-            from.
+            "unknown fake" where classes are told apart, and leave with the family or the pictures
+            that they were made from.
     """
 
     path: str
@@ -46,6 +46,12 @@ class SetConfig(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     source: str | None = None
     aligned: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the set is called where results are told: its folder's name."""
+        path = Path(self.path).absolute()
+        return path.parent.name if path.suffix == ".csv" else path.name
 
 
 class DataConfig(Strict):
@@ -58,10 +64,16 @@ class DataConfig(Strict):
         validation_pictures: most pictures that judge after each epoch, a fixed sample; the
             final evaluation always takes all.
         allowed_sources: with a list, a source that is not on it stops the run.
-        holdout_families: left out of training and validation, real and fake, and scored at
-            the end: leave-one-family-out.
+        holdout_families, holdout_sources: left out of training and validation, real and fake,
+            and scored at the end; other views and copies of these pictures are left out too.
+        allow_missing: go on without files that a manifest names and that are not there, however
+            many they are; without it, a tenth of a set or a whole source stops the run.
         balance: levels at which groups share the draws equally, outermost first.
         balance_power: 1 gives groups of a level equal shares, 0 shares by their size.
+        balance_cap: no picture is drawn more than so many times as often as the average one of
+            its class; null for no limit.
+        pairs: a fake of a family that has reals too is drawn together with one of these, into the
+            same batch.
         samples_per_epoch: draws in one epoch; 0 takes the number of training pictures.
         classes: ``binary``, or ``family``: one class a fake family beside "real".
         min_class_pictures: fake families with fewer share the class "unknown fake".
@@ -80,8 +92,12 @@ class DataConfig(Strict):
     validation_pictures: Positive = 2000
     allowed_sources: Names | None = None
     holdout_families: Names = ()
+    holdout_sources: Names = ()
+    allow_missing: bool = False
     balance: Annotated[tuple[Level, ...], Field(strict=False)] = ("label", "set", "family")
     balance_power: Share = 1.0
+    balance_cap: Annotated[float, Field(ge=1)] | None = None
+    pairs: bool = False
     samples_per_epoch: Annotated[int, Field(ge=0)] = 0
     classes: Literal["binary", "family"] = "binary"
     min_class_pictures: Positive = 100
@@ -277,6 +293,15 @@ class DetectorConfig(RunConfig):
             raise ValueError(
                 "data.stored_views needs a frozen network, whose features never change: set "
                 "model.frozen=true, or data.stored_views=0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_pairs_together(self) -> "DetectorConfig":
+        if self.data.pairs and self.machine.batch_size % 2:
+            raise ValueError(
+                f"data.pairs puts two pictures into one batch, and machine.batch_size is "
+                f"{self.machine.batch_size}: expected an even number"
             )
         return self
 

@@ -19,6 +19,7 @@ from synthdet.errors import UsageError
 
 Model = TypeVar("Model", bound="Strict")
 Share = Annotated[float, Field(ge=0, le=1)]
+_LISTED = 40  # names that an error lists
 
 
 class Strict(BaseModel):
@@ -36,10 +37,13 @@ class Strict(BaseModel):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not among ``known``: the near miss, or all that there is."""
+    """What to say of a name that is not among ``known``: the near miss, or what there is."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f", … ({len(known)} in all)" if len(known) > _LISTED else ""
+    return f"expected one of {', '.join(known[:_LISTED])}{more}"
 
 
 def validate(schema: type[Model], settings: dict[str, Any]) -> Model:

@@ -3,7 +3,7 @@
 import functools
 import math
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +45,35 @@ def scopes(
                 yield f"{kind}:{name}", members
 
 
-def append_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def append_rows(
+    path: Path,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    before: Mapping[str, str] | None = None,
+) -> None:
     """Add rows to a results file, or start it.
 
     Args:
-        path: a CSV with these columns.
+        path: a CSV with these columns, or without some of those that ``before`` names, which it
+            gets.
         columns: names, in order.
         rows: dictionaries with these keys; a float is written with four decimals, nan as nothing.
+        before: column -> what the rows that were written before there was such a column say in it.
 
     Raises:
         InputError: the file is there with other columns.
         OutputError: it cannot be written.
     """
-    old = read_table(path) if path.exists() else [list(columns)]
-    if old[0] != list(columns):
+    before = dict(before or {})
+    header, *old = (read_table(path) if path.exists() else []) or [list(columns)]
+    if not set(columns) - before.keys() <= set(header) <= set(columns):
         raise InputError(
-            f"{path} has the columns {','.join(old[0])}, expected {','.join(columns)}: "
+            f"{path} has the columns {','.join(header)}, expected {','.join(columns)}: "
             "give another file"
         )
-    new = [[_csv_cell(row[column]) for column in columns] for row in rows]
-    write_table(path, columns, [*old[1:], *new])
+    kept = [before | dict(zip(header, cells, strict=True)) for cells in old]
+    new = [{column: _csv_cell(row[column]) for column in columns} for row in rows]
+    write_table(path, columns, [[row[column] for column in columns] for row in [*kept, *new]])
 
 
 def format_table(lines: Sequence[Sequence[str]]) -> str:

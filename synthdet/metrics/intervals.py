@@ -34,17 +34,50 @@ def bootstrap_interval(
     Returns:
         Lower and upper limits, float64 of the metric's shape; nan where every resample gave nan.
     """
-    rng = np.random.default_rng(seed)
-    strata = list(_strata(np.asarray(labels), groups))
-    draws = np.array(
-        [metric(np.concatenate([s.resample(rng) for s in strata])) for _ in range(repeats)],
-        np.float64,
-    )
+    draws = _draw(metric, labels, groups, repeats, seed)
     tail = (1 - level) / 2
     known = ~np.isnan(draws).all(axis=0)
     limits = np.full((2, *draws.shape[1:]), np.nan)
     limits[:, known] = np.nanquantile(draws[:, known], [tail, 1 - tail], axis=0)
     return limits[0], limits[1]
+
+
+def standard_error(
+    metric: Metric,
+    labels: npt.NDArray[Any],
+    groups: Sequence[str] | npt.NDArray[Any] | None = None,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Standard deviation of a metric over the resamples of `bootstrap_interval`.
+
+    The arguments are that function's. A class of one cluster never changes, and adds nothing to it.
+
+    Returns:
+        float64 of the metric's shape; nan where every resample gave nan.
+    """
+    draws = _draw(metric, labels, groups, repeats, seed)
+    known = ~np.isnan(draws).all(axis=0)
+    errors = np.full(draws.shape[1:], np.nan)
+    errors[known] = np.nanstd(draws[:, known], axis=0)
+    return errors
+
+
+def _draw(
+    metric: Metric,
+    labels: npt.NDArray[Any],
+    groups: Sequence[str] | npt.NDArray[Any] | None,
+    repeats: int,
+    seed: int,
+) -> npt.NDArray[np.float64]:
+    """The metric of every resample, float64 with one row a resample."""
+    rng = np.random.default_rng(seed)
+    strata = list(_strata(np.asarray(labels), groups))
+    return np.array(
+        [metric(np.concatenate([s.resample(rng) for s in strata])) for _ in range(repeats)],
+        np.float64,
+    )
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class TestMeasure:
         }
         # family:dalle would repeat itself as source:dalle and is told once
         assert list(rows) == [
-            "overall", "family:dalle", "family:lab", "source:lab_ai", "source:lab_real",
+            "overall", "pairs", "family:dalle", "family:lab", "source:lab_ai", "source:lab_real",
             "source:photos",
         ]  # fmt: skip
         assert (rows["overall"]["n_real"], rows["overall"]["n_fake"]) == (20, 20)
@@ -43,7 +43,8 @@ class TestMeasure:
         pictures = samples()
         values = logits(pictures)
         lab = [s.family == "lab" for s in pictures]
-        row = detection.measure(pictures, values, repeats=50)[2]
+        row = detection.measure(pictures, values, repeats=50)[3]
+        assert row["scope"] == "family:lab"
         only = [s for s in pictures if s.family == "lab"]
         alone = detection.measure(only, values[:, lab], kinds=(), repeats=50)[0]
         assert {**row, "scope": "overall"} == alone
@@ -68,6 +69,52 @@ class TestMeasure:
         )
         for name in detection.FIGURES[1:]:
             assert one[name] == pytest.approx(four[name])
+
+    def test_pairs_are_the_mean_over_families_with_both_classes(self) -> None:
+        kinds = [("lab", 0), ("lab", 1), ("toys", 0), ("toys", 1), ("dalle", 1), ("", 0), ("", 1)]
+        pictures = [
+            Sample(f"{family}{n}{at}", Path("x"), bool(n), f"{family}{n}", family, f"{at}{index}")
+            for index, (family, n) in enumerate(kinds)
+            for at in range(4 if family == "lab" else 2)
+        ]
+        values = {"lab": [-1.0] * 4 + [1.0] * 4, "toys": [1.0, -1.0, -1.0, -1.0]}  # 1, and 1/4
+        scores = np.array([values["lab"] + values["toys"] + [9.0] * 6])
+        row = detection.measure(pictures, scores, repeats=20)[1]
+        assert (row["scope"], row["n_real"], row["n_fake"]) == ("pairs", 6, 6)
+        assert row["balanced_accuracy"] == pytest.approx((1 + 1 / 4) / 2)
+        assert row["auc"] == pytest.approx((1 + 1 / 4) / 2)
+        assert row["balanced_accuracy_low"] < row["balanced_accuracy"]
+        assert math.isnan(row["f1"])
+
+    def test_no_pairs_without_families_or_where_one_is_all(self) -> None:
+        lab = [s for s in samples(2) if s.family == "lab"]
+        unknown = [s for s in samples(2) if s.family == ""]
+        for pictures in (lab, unknown):
+            rows = detection.measure(pictures, logits(pictures), repeats=20)
+            assert "pairs" not in [row["scope"] for row in rows]
+
+    def test_intervals_over_sources(self) -> None:
+        # 4 real and 4 synthetic sources, of which every other one is all wrong
+        pictures = [
+            Sample(f"{n}-{index}", Path("x"), n % 2 == 1, f"s{n}", "", f"{n}-{index}")
+            for n in range(8)
+            for index in range(50)
+        ]
+        right = np.repeat([1, 1, 1, 1, -1, -1, -1, -1], 50)
+        values = (right * np.repeat([-1.0, 1.0] * 4, 50))[None]
+        rows = [
+            detection.measure(pictures, values, repeats=200, interval=interval)
+            for interval in detection.INTERVALS
+        ]
+        images, sources = (
+            [row["balanced_accuracy_high"] - row["balanced_accuracy_low"] for row in table]
+            for table in rows
+        )
+        assert sources[0] > 4 * images[0]
+        assert rows[1][1]["scope"] == "source:s0"
+        assert math.isnan(sources[1])  # what is one source among others?
+        assert not math.isnan(rows[1][1]["auc"])
+        assert {row["interval"] for row in rows[1]} == {"sources"}
 
     def test_even_odds(self) -> None:
         pictures = samples()

@@ -29,6 +29,23 @@ def test_refuses_another_table(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_an_older_table_gets_the_columns_that_were_added(tmp_path: Path) -> None:
+    path = tmp_path / "figures.csv"
+    results.append_rows(path, COLUMNS, [{"scope": "old", "n": 4, "auc": 0.5}])
+    wider = ("scope", "interval", "n", "auc", "loss")
+    row = {"scope": "new", "interval": "sources", "n": 5, "auc": 0.6, "loss": 0.1}
+    before = {"interval": "images", "loss": ""}
+    results.append_rows(path, wider, [row], before)
+    results.append_rows(path, wider, [row], before)
+    assert path.read_text().splitlines() == [
+        "scope,interval,n,auc,loss",
+        "old,images,4,0.5000,",
+        *["new,sources,5,0.6000,0.1000"] * 2,
+    ]
+    with pytest.raises(InputError, match="expected scope,n"):  # nor does it lose any
+        results.append_rows(path, COLUMNS, [row])
+
+
 def test_a_table_is_aligned() -> None:
     text = results.format_table([["scope", "n"], ["overall", "12"]])
     assert text == "scope     n\noverall  12"

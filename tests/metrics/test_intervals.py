@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synthdet.metrics.detection import auc
-from synthdet.metrics.intervals import Indices, bootstrap_interval
+from synthdet.metrics.intervals import Indices, bootstrap_interval, standard_error
 
 
 def sample(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,3 +88,21 @@ def test_several_metrics_at_once_and_nan() -> None:
     assert low[0] < values.mean() < high[0]
     assert np.isnan([low[1], high[1]]).all()
     assert high[2] == 29
+
+
+def test_the_standard_error_of_a_mean_over_clusters() -> None:
+    sources = np.repeat(np.arange(40), 25)
+    values = np.random.default_rng(2).normal(0, 1, 40)[sources]  # alike within a source
+    error = standard_error(lambda rows: values[rows].mean(), sources * 0, sources, repeats=400)
+    assert float(error) == pytest.approx(values[::25].std() / np.sqrt(40), rel=0.15)
+    alone = standard_error(lambda rows: values[rows].mean(), sources * 0, repeats=400)
+    assert float(alone) < 0.4 * float(error)
+
+
+def test_the_standard_error_of_what_never_changes_and_of_nan() -> None:
+    values = np.arange(4.0)
+    errors = standard_error(
+        lambda rows: (values[rows].mean(), float("nan")), np.zeros(4), np.zeros(4), repeats=20
+    )
+    assert errors[0] == 0
+    assert np.isnan(errors[1])

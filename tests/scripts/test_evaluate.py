@@ -75,6 +75,18 @@ class TestScore:
         (overall,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("overall"))
         assert overall.split()[3] == "1.000"
 
+    def test_intervals_over_sources(self, data: Path) -> None:
+        logits, table = data.parent / "out.csv", data.parent / "results.csv"
+        answers = (f"{row['path']},{2 * int(row['label']) - 1}\n" for row in rows(data))
+        logits.write_text("filename,logit\n" + "".join(answers))
+        arguments = ["score", "--logits", str(logits), "--data", str(data), "--results", str(table)]
+        assert main(arguments) == 0
+        assert main([*arguments, "--interval", "sources"]) == 0
+        overall = [row for row in rows(table) if row["scope"] == "overall"]
+        assert [row["interval"] for row in overall] == ["images", "sources"]
+        # one source of each class: nothing is known of others
+        assert [row["auc_low"] for row in overall] == ["1.0000", ""]
+
     def test_a_logit_is_missing(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         logits = data.parent / "out.csv"
         logits.write_text("filename,logit\nelse.png,1\n")

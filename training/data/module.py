@@ -1,5 +1,6 @@
 """The pictures of a run: which train, which judge, which were held out, and their classes."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from training.data.features import (
 )
 from training.data.loading import epoch_size, worker_settings
 from training.data.readers.manifest import fold_of, read_set
-from training.data.sampling import BalancedSampler, ResumableLoader, balanced_shares
+from training.data.readers.presence import keep_present
+from training.data.sampling import BalancedSampler, Pairs, ResumableLoader, balanced_shares
+from training.schema import suggest
 
 UNKNOWN_FAKE = "unknown fake"
 
@@ -32,7 +35,7 @@ class Tables:
     Attributes:
         train: pictures to learn from; ``class`` is the index in ``classes``.
         judge: pictures that choose the best weights and are reported as validation.
-        holdout: pictures of the families that were held out, of all splits.
+        holdout: pictures of the families and sources that were held out, of all splits.
         classes: "real", then the kinds of fake that the network tells apart.
     """
 
@@ -58,8 +61,9 @@ def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
     """
     pictures = read_pictures(data)
     _refuse_forbidden(pictures, data.allowed_sources)
-    held_out = _held_out(pictures, data.holdout_families)
-    train, judge = _share_out(pictures[~held_out], data.validation, folds, fold)
+    held_out = _held_out(pictures, data)
+    known = held_out | _shows_the_same(pictures, held_out)
+    train, judge = _share_out(pictures[~known], data.validation, folds, fold)
     for name, table in (("train", train), ("judge", judge)):
         if set(table["label"]) != {0, 1}:
             raise UsageError(f"data: {len(table)} pictures {name}, expected some of both classes")
@@ -73,12 +77,19 @@ def read_tables(data: DataConfig, folds: int = 1, fold: int = 0) -> Tables:
 
 
 def read_pictures(data: DataConfig) -> pd.DataFrame:
-    """All data sets of a run in one table, with their ``path`` as ``set`` and ``aligned``."""
+    """All data sets of a run in one table, with their ``path`` as ``set`` and ``aligned``.
+
+    Files that are missing are left out, and counted in a warning.
+
+    Raises:
+        UsageError: sets that cannot be read, or of which too much is missing.
+    """
     tables = [
         read_set(Path(one.path), one.reader, one.source).assign(set=one.path, aligned=one.aligned)
         for one in data.sets
     ]
-    return pd.concat(tables, ignore_index=True)
+    pictures = pd.concat(tables, ignore_index=True)
+    return keep_present(pictures, data.validation, data.allow_missing).reset_index(drop=True)
 
 
 class DetectorData(L.LightningDataModule):
@@ -107,13 +118,15 @@ class DetectorData(L.LightningDataModule):
         world, rank = self.trainer.world_size, self.trainer.global_rank
         weights = {one.path: one.weight for one in config.data.sets}
         levels = list(config.data.balance)
+        power, cap = config.data.balance_power, config.data.balance_cap
         sampler = BalancedSampler(
-            balanced_shares(train, levels, weights, config.data.balance_power),
+            balanced_shares(train, levels, weights, power, cap),
             train.groupby(levels).ngroup().to_numpy() if levels else np.zeros(len(train), int),
             epoch_size(config, len(train), world),
             config.seed,
             rank,
             world,
+            Pairs.of(train) if config.data.pairs else None,
         )
         if self.store is None:
             views = TrainingSet(train, config.views, config.augment, config.seed)
@@ -170,14 +183,34 @@ def _refuse_forbidden(pictures: pd.DataFrame, allowed: list[str] | None) -> None
         )
 
 
-def _held_out(pictures: pd.DataFrame, families: list[str]) -> pd.Series:
-    unknown = sorted(set(families) - set(pictures["family"]))
-    if unknown:
-        raise UsageError(
-            f"data.holdout_families names {', '.join(unknown)}, expected families of the data: "
-            f"{', '.join(sorted(set(pictures['family'])))}"
+def _held_out(pictures: pd.DataFrame, data: DataConfig) -> pd.Series:
+    """Which pictures are of a family or a source that is held out, aligned fakes included."""
+    asked = {"family": data.holdout_families, "source": data.holdout_sources}
+    for column, setting in (("family", "holdout_families"), ("source", "holdout_sources")):
+        unknown = sorted(set(asked[column]) - set(pictures[column]))
+        if unknown:
+            raise UsageError(
+                f"data.{setting} names {', '.join(unknown)}, which no picture of the data has: "
+                f"{suggest(unknown[0], set(pictures[column]))}"
+            )
+    return pictures["family"].isin(asked["family"]) | pictures["source"].isin(asked["source"])
+
+
+def _shows_the_same(pictures: pd.DataFrame, held_out: pd.Series) -> pd.Series:
+    """Which others are views, copies or aligned fakes of what is held out.
+
+    A group that is a file's own name, for want of another, says nothing of other files.
+    """
+    groups = pictures["group"].where(pictures["group"] != pictures["name"])
+    same = groups.isin(groups[held_out].dropna()) & ~held_out
+    copies = same & ~pictures["aligned"]
+    if copies.any():
+        warnings.warn(
+            f"{copies.sum()} pictures of other sources are left out: they are views or copies of "
+            "what is held out",
+            stacklevel=3,
         )
-    return pictures["family"].isin(families)
+    return same
 
 
 def _share_out(

@@ -159,9 +159,7 @@ def describe(run: Path, config: DetectorConfig) -> WeightsConfig:
 def _judging_data(config: DetectorConfig) -> str:
     """What the validation pictures are called where a verdict's error rate is stated."""
     splits = "+".join(config.data.validation)
-    paths = [one.path for one in config.data.sets if not one.aligned]
-    folders = [path.parent if path.suffix == ".csv" else path for path in map(Path, paths)]
-    return ", ".join(f"{folder.absolute().name}/{splits}" for folder in folders)
+    return ", ".join(f"{one.title}/{splits}" for one in config.data.sets if not one.aligned)
 
 
 def _calibrate(rows: pd.DataFrame) -> tuple[calibration.Calibration, dict[str, list[float]]]:

@@ -19,7 +19,7 @@ from synthdet.evaluation.commands.common import (
     describe_file,
     warn,
 )
-from synthdet.evaluation.detection import COLUMNS, format_rows, measure
+from synthdet.evaluation.detection import BEFORE, COLUMNS, INTERVALS, format_rows, measure
 from synthdet.evaluation.heatmap import draw_panels
 from synthdet.evaluation.labelled import HALVES, LabelledSet, read_set
 from synthdet.evaluation.out_of_distribution import gather
@@ -58,13 +58,13 @@ def run_score(args: argparse.Namespace) -> None:
         logits = run_detector(detector, labelled, args.protocols, args).logits
     table = []
     for protocol, drawn in logits.items():
-        rows = measure(labelled.samples, drawn, even_odds)
+        rows = measure(labelled.samples, drawn, even_odds, interval=args.interval)
         print(f"\n{model['model']} on {labelled.name} ({args.half}), {protocol}")
         print(format_rows(rows))
         about = {**origin(args, model, labelled, protocol, len(drawn)), "seed": seed}
         table += [{**about, **row} for row in rows]
     if args.results:
-        append_rows(args.results, COLUMNS, table)
+        append_rows(args.results, COLUMNS, table, BEFORE)
 
 
 def run_write_images(args: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def run_grid(args: argparse.Namespace) -> None:
             for protocol, drawn in logits.items()
             for row in measure(labelled.samples, drawn, kinds=())
         ]
-        append_rows(args.results, COLUMNS, table)
+        append_rows(args.results, COLUMNS, table, BEFORE)
 
 
 def run_calibrate(args: argparse.Namespace) -> None:
@@ -280,6 +280,13 @@ def add_commands(commands: Commands) -> None:
         choices=HALVES,
         default="all",
         help="Take the pictures that calibration fits, or those that it leaves for reports.",
+    )
+    command.add_argument(
+        "--interval",
+        choices=INTERVALS,
+        default=INTERVALS[0],
+        help="What the 95%% intervals draw anew: images, or whole sources, of which there are few "
+        "and which matter more (default: %(default)s).",
     )
     add_results(command)
     command.set_defaults(run=run_score)

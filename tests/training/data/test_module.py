@@ -10,23 +10,24 @@ from training.data.module import read_tables, sample_rows
 from training.schema import validate
 
 # set, path, label, split, family, group: names are all that counts here
-MAIN = """path,label,split,family,group
-r1,0,train,camera,a
-r2,0,train,camera,b
-r3,0,train,lab,c
-f1,1,train,gan,d
-f2,1,train,gan,e
-f3,1,train,lab,f
-f4,1,train,rare,g
-v1,0,val,camera,h
-v2,1,val,gan,i
-v3,1,val,lab,j
-u1,0,test,web,k
+MAIN = """path,label,split,family,group,source
+r1,0,train,camera,a,phone
+r2,0,train,camera,b,film
+r3,0,train,lab,c,lab_real
+f1,1,train,gan,d,gan1
+f2,1,train,gan,e,gan2
+f3,1,train,lab,f,lab_ai
+f4,1,train,rare,g,rare
+v1,0,val,camera,h,phone
+v2,1,val,gan,i,gan1
+v3,1,val,lab,j,lab_ai
+v4,0,val,camera,l,film
+u1,0,test,web,k,web
 """
-ALIGNED = """path,label,split,family,group
-a1,1,train,camera,a
-a2,1,train,lab,c
-a3,1,val,camera,h
+ALIGNED = """path,label,split,family,group,source
+a1,1,train,camera,a,vae
+a2,1,train,lab,c,vae
+a3,1,val,camera,h,vae
 """
 
 
@@ -34,6 +35,8 @@ a3,1,val,camera,h
 def data(tmp_path: Path):
     (tmp_path / "main.csv").write_text(MAIN)
     (tmp_path / "aligned.csv").write_text(ALIGNED)
+    for line in (MAIN + ALIGNED).splitlines():
+        (tmp_path / line.partition(",")[0]).write_text("an image")
     sets = [
         {"path": str(tmp_path / "main.csv")},
         {"path": str(tmp_path / "aligned.csv"), "aligned": True, "weight": 0.5},
@@ -48,20 +51,60 @@ def names(table: pd.DataFrame) -> str:
 def test_aligned_fakes_train_and_never_judge(data):
     tables = read_tables(data())
     assert names(tables.train) == "r1 r2 r3 f1 f2 f3 f4 a1 a2"
-    assert names(tables.judge) == "v1 v2 v3"
+    assert names(tables.judge) == "v1 v2 v3 v4"
     assert len(tables.holdout) == 0
 
 
 def test_a_held_out_family_leaves_real_and_fake_and_takes_its_aligned_fakes_along(data):
     tables = read_tables(data(holdout_families=["lab"]))
     assert names(tables.train) == "r1 r2 f1 f2 f4 a1"
-    assert names(tables.judge) == "v1 v2"
+    assert names(tables.judge) == "v1 v2 v4"
     assert names(tables.holdout) == "r3 f3 v3"
 
 
 def test_a_misspelt_family_is_refused(data):
-    with pytest.raises(UsageError, match=r"names labb, expected families of the data: camera, gan"):
+    with pytest.raises(UsageError, match=r"holdout_families names labb, .* did you mean 'lab'\?"):
         read_tables(data(holdout_families=["labb"]))
+    with pytest.raises(UsageError, match=r"holdout_sources names lab, zoo, which no picture"):
+        read_tables(data(holdout_sources=["gan1", "lab", "zoo"]))
+
+
+def test_a_held_out_source_takes_the_aligned_fakes_of_its_pictures_along(data):
+    tables = read_tables(data(holdout_sources=["phone", "gan2"]))
+    assert names(tables.train) == "r2 r3 f1 f3 f4 a2"
+    assert names(tables.judge) == "v2 v3 v4"
+    assert names(tables.holdout) == "r1 f2 v1"
+
+
+def test_copies_of_held_out_pictures_do_not_train_either(data, tmp_path):
+    copied = MAIN.replace("r2,0,train,camera,b", "r2,0,train,camera,a")  # of r1, which is "phone"
+    (tmp_path / "main.csv").write_text(copied)
+    with pytest.warns(UserWarning, match="1 pictures of other sources are left out"):
+        tables = read_tables(data(holdout_sources=["phone"]))
+    assert names(tables.train) == "r3 f1 f2 f3 f4 a2"
+
+
+def test_files_of_one_name_in_two_sets_are_not_taken_for_copies(data, tmp_path):
+    (tmp_path / "main.csv").write_text(MAIN.replace(",group,", ",unused,"))
+    other = tmp_path / "other" / "main.csv"
+    other.parent.mkdir()
+    other.write_text("path,label,split,source\nr1,0,train,elsewhere\n")
+    (other.parent / "r1").write_text("another image")
+    sets = [{"path": str(tmp_path / "main.csv")}, {"path": str(other)}]
+    tables = read_tables(data(sets=sets, holdout_sources=["phone"]))
+    assert "elsewhere" in set(tables.train["source"])
+
+
+def test_missing_files_are_counted_and_neither_train_nor_judge(data, tmp_path):
+    (tmp_path / "r1").unlink()
+    with pytest.warns(UserWarning, match="6 train, 4 validate, 1 missing"):
+        assert names(read_tables(data()).train) == "r2 r3 f1 f2 f3 f4 a1 a2"
+    (tmp_path / "f2").unlink()
+    with pytest.raises(UsageError, match=r"18% of .*main.csv .* nothing is left of 1 .* \(gan2\)"):
+        read_tables(data())
+    with pytest.warns(UserWarning, match="5 train, 4 validate, 2 missing"):
+        tables = read_tables(data(allow_missing=True))
+    assert names(tables.train) == "r2 r3 f1 f3 f4 a1 a2"
 
 
 def test_two_classes(data):
@@ -92,8 +135,9 @@ def test_a_fold_judges_its_groups_and_nothing_made_from_them_trains(data):
 
 
 def test_sources_that_are_not_allowed(data):
+    sources = {line.rpartition(",")[2] for line in (MAIN + ALIGNED).splitlines()}
     with pytest.raises(UsageError, match="1 sources that are not in"):
-        read_tables(data(allowed_sources=["camera"]))
+        read_tables(data(allowed_sources=[s for s in sources if s != "gan2"]))
 
 
 def test_a_split_without_both_classes(data):

@@ -1,8 +1,9 @@
 """Data sets on disk -> one table of pictures, whatever their layout.
 
 Columns: ``name`` (the path below the set's folder), ``path`` (where the file lies), ``label``
-(0 real, 1 fake), ``source``, ``generator``, ``family``, ``split``, ``view`` and ``group``: the
-picture that a file is a view of. Views of one picture are never parted.
+(0 real, 1 fake), ``source``, ``generator``, ``family``, ``split``, ``view``, ``group``: the
+picture that a file is a view of, and ``origin``: the collection that its source is of, "" where
+that is not told. Views of one picture are never parted.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from synthdet.evaluation.pair_readers import SUFFIXES
 from training.schema import suggest
 
 COLUMNS = ["name", "path", "label", "source", "generator", "family", "split", "view", "group"]
+ORIGIN = "origin"  # in no hash, for the hashes of what was trained on before it was read
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -131,14 +133,14 @@ def _artifact_table(file: Path) -> pd.DataFrame:
 
 def _complete(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     table["path"] = [str(root / name) for name in table["name"]]
-    for column in COLUMNS:
+    for column in (*COLUMNS, ORIGIN):
         if column not in table:
             table[column] = ""
     table["source"] = table["source"].where(table["source"] != "", root.name)
     table["family"] = table["family"].where(table["family"] != "", table["source"])
     ids = table["name"].map(picture_id)
     table["group"] = table["group"].where(table["group"] != "", ids)
-    return table[COLUMNS]
+    return table[[*COLUMNS, ORIGIN]]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
