@@ -154,7 +154,7 @@ def native_crops(image: Image, size: int, most: int, enlarge: bool = False) -> l
 
 def has_reduced_view(image: Image, size: int) -> bool:
     """Whether a picture is so much larger than a view that a reduced one shows something else."""
-    return min(image.shape[:2]) >= _REDUCE_FROM * size
+    return bool(min(image.shape[:2]) >= _REDUCE_FROM * size)
 
 
 def reduced_view(image: Image, size: int) -> Image:
