@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from synthdet.preprocessing import operations
 from synthdet.preprocessing.operations import Mask, Operation
 from synthdet.preprocessing.resizing import Image
-from training.data.augmentation.operations import MOVING, OPERATIONS
+from training.data.augmentation.operations import MOVING, OPERATIONS, small_copy
 from training.schema import Share, Strict, suggest
 
 
@@ -25,6 +25,8 @@ class AugmentConfig(Strict):
         length: fewest and most operations of a chain.
         operations: relative frequency of each, keys of `OPERATIONS`; all alike without them.
         flip: share of samples mirrored left to right.
+        small_copies: share of samples that first become what galleries and data sets often hold
+            of an image, see `operations.small_copy`; then they go on as the others do.
     """
 
     organisers: Share = 0.5
@@ -32,6 +34,7 @@ class AugmentConfig(Strict):
     length: Annotated[tuple[int, int], Field(strict=False)] = (1, 3)
     operations: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     flip: Share = 0.5
+    small_copies: Share = 0.0
 
     @model_validator(mode="after")
     def _fits_together(self) -> "AugmentConfig":
@@ -51,6 +54,8 @@ def augment(image: Image, config: AugmentConfig, rng: np.random.Generator) -> Im
     """uint8 HxWx3 -> uint8 of another size: the organisers' operations, a chain, or neither."""
     if rng.random() < config.flip:
         image = np.ascontiguousarray(image[:, ::-1])
+    if config.small_copies and rng.random() < config.small_copies:
+        image = small_copy(image, rng)
     kind = rng.random()
     if kind < config.organisers:
         return operations.organisers(image, rng)

@@ -21,6 +21,8 @@ _KERNELS = (
     Pillow.Resampling.LANCZOS,
     Pillow.Resampling.BOX,
 )
+_SMALL_SIDE = (224, 400)  # pixels, short side of a small copy
+_SMALL_QUALITY = (72, 95)  # of its JPEG, both ends included
 _SOCIAL = ((1080, 71), (1280, 80), (2048, 85), (720, 75), (512, 82))  # long side, JPEG quality
 _SCREENS = ((0.5, 0.8), (1.25, 1.6))  # zoom of a page or of a high-density screen
 
@@ -100,6 +102,18 @@ def social(image: Image, rng: np.random.Generator) -> Image:
         image = _rescale(image, scale, Pillow.Resampling.LANCZOS) if scale < 1 else image
         image = operations.jpeg(image, quality + int(rng.integers(-5, 5, endpoint=True)))
     return image
+
+
+def small_copy(image: Image, rng: np.random.Generator) -> Image:
+    """As galleries and data sets keep an image: short side of 224 to 400 pixels, then JPEG.
+
+    The side is even in the logarithm; a smaller image is recompressed alone.
+    """
+    side = float(np.exp(rng.uniform(*np.log(_SMALL_SIDE))))
+    kernel = _KERNELS[rng.integers(1, len(_KERNELS))]  # nobody makes thumbnails by "nearest"
+    scale = side / min(image.shape[:2])
+    image = _rescale(image, scale, kernel) if scale < 1 else image
+    return operations.jpeg(image, int(rng.integers(*_SMALL_QUALITY, endpoint=True)))
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from synthdet.preprocessing import operations
 from training.data.augmentation.augment import AugmentConfig, augment, chain
-from training.data.augmentation.operations import OPERATIONS, SMALLEST
+from training.data.augmentation.operations import OPERATIONS, SMALLEST, small_copy
 from training.schema import validate
 
 
@@ -47,6 +47,26 @@ def test_the_organisers_share_is_their_operations_and_nothing_else():
     expected = np.random.default_rng(3)
     expected.random(2)  # whether to flip, and which kind
     assert np.array_equal(out, operations.organisers(image, expected))
+
+
+def test_a_small_copy_is_reduced_and_recompressed_and_never_enlarged():
+    for seed in range(20):
+        large = small_copy(picture(900, 700), np.random.default_rng(seed))
+        assert 224 <= min(large.shape[:2]) <= 400
+        assert large.shape[0] / large.shape[1] == pytest.approx(900 / 700, abs=0.01)
+        little = small_copy(picture(150, 170), np.random.default_rng(seed))
+        assert little.shape == (150, 170, 3)
+
+
+def test_the_share_of_small_copies_goes_on_as_the_other_samples_do():
+    rules = config(organisers=1.0, chain=0.0, flip=0.0, small_copies=1.0)
+    image = picture(700, 900)
+    found = augment(image, rules, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    rng.random(2)  # whether to flip, whether to make a small copy
+    small = small_copy(image, rng)
+    rng.random()  # which kind
+    assert np.array_equal(found, operations.organisers(small, rng))
 
 
 def test_nothing_happens_where_nothing_is_asked_for():
