@@ -241,9 +241,9 @@ def _tally(rows: Sequence[Mapping[str, Any]], truth: Mapping[str, str]) -> str:
     for one in _CLASSES:
         verdicts = [row["verdict"] for row in rows if truth.get(row["filename"]) == one]
         outcomes = Counter(_outcome(one, verdict) for verdict in verdicts)
-        counts = f"{outcomes['hit']} hit, {outcomes['miss']} missed, {outcomes['']} undecided"
-        parts.append(f"of {len(verdicts)} {one} ones {counts}")
-    return f"Truth is known: {'; '.join(parts)}."
+        counts = f"{outcomes['hit']} hits, {outcomes['miss']} misses, {outcomes['']} undecided"
+        parts.append(f"{len(verdicts)} {one}: {counts}")
+    return "; ".join(parts)
 
 
 def _outcome(truth: str, verdict: str) -> str:

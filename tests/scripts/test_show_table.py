@@ -66,8 +66,7 @@ def test_the_truth_stands_beside_the_answers(output: Path) -> None:
         "broken    real         no answer               –    +0.01",
         "    note: undecodable: no decoder takes it",
         "",
-        "Truth is known: of 3 real ones 1 hit, 1 missed, 1 undecided; "
-        "of 0 synthetic ones 0 hit, 0 missed, 0 undecided.",
+        "3 real: 1 hits, 1 misses, 1 undecided; 0 synthetic: 0 hits, 0 misses, 0 undecided",
         "",
         "At most 5 %.",
     ]
