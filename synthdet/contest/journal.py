@@ -134,7 +134,7 @@ def _answer(
 ) -> Answer:
     """From the values of a line; those of earlier versions have fewer."""
     raster = None if size is None else (int(size[0]), int(size[1]))
-    return Answer(logit, status, detail, tuple(views), raster)
+    return Answer(logit, status, detail, tuple(views), size=raster)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

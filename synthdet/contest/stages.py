@@ -145,7 +145,7 @@ class DetectorStage(Stage[Seen]):
         logit, views = judged
         if not abs(logit) < float("inf"):
             return self._fallback("model", f"the model answered {logit}", seen.size)
-        return Answer(logit, "ok", "; ".join(seen.notes), views, seen.size)
+        return Answer(logit, "ok", "; ".join(seen.notes), views, size=seen.size)
 
     def _fallback(self, status: str, detail: str, size: Size | None) -> Answer:
         return Answer(self.config.prior_logit, status, detail, size=size)

@@ -107,7 +107,7 @@ def views_of(loaded: "LoadedImage", spec: InputSpec, familiar: Familiar | None =
     """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
     views = make_views(loaded.pixels, spec)
     notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
-    return Seen(views, notes, loaded.stored_size)
+    return Seen(views, notes, size=loaded.stored_size)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:
