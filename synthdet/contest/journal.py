@@ -139,7 +139,7 @@ def _answer(
     if not isinstance(compact, bool):
         raise TypeError(f"compact is {compact!r}")
     raster = None if size is None else (int(size[0]), int(size[1]))
-    return Answer(logit, status, detail, tuple(views), compact, raster)
+    return Answer(logit, status, detail, tuple(views), compact, size=raster)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -173,7 +173,7 @@ class DetectorStage(Stage[Seen]):
         if not abs(logit) < float("inf"):
             return self._fallback("model", f"the model answered {logit}", seen.size)
         notes = (COMPACT_NOTE, *seen.notes) if compact else seen.notes
-        return Answer(logit, "ok", "; ".join(notes), views, compact, seen.size)
+        return Answer(logit, "ok", "; ".join(notes), views, compact, size=seen.size)
 
     def _fallback(self, status: str, detail: str, size: Size | None) -> Answer:
         return Answer(self.config.prior_logit, status, detail, size=size)

@@ -125,7 +125,7 @@ def views_of(
     views = make_views(loaded.pixels, spec)
     notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
     small = None if compact is None else make_views(loaded.pixels, compact)
-    return Seen(views, notes, small, loaded.stored_size)
+    return Seen(views, notes, small, size=loaded.stored_size)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

@@ -288,7 +288,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import main
 code = main.main(sys.argv[2:])
-print(sum(path.endswith("out.csv") for path in opened), [p for p in opened if sys.argv[1] in p])
+print(sum(path.endswith("in.csv") for path in opened), [p for p in opened if sys.argv[1] in p])
 sys.exit(code)
 """
 
