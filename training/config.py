@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from synthdet.errors import UsageError, WeightsError
+from synthdet.inference.weights import Storage
 from synthdet.preprocessing.detector_views import InputSpec
 from training.data.augmentation.augment import AugmentConfig
 from training.data.forgery.recipe import ForgeRecipe
@@ -206,12 +207,15 @@ class ExportConfig(Strict):
 
     Attributes:
         version: of the weights, for a person.
+        store: the narrowest type that large matrices are stored in, see `training.graphs.storage`.
+            With int8, what a phase has trained is rounded to it before it is saved and judged.
         f1_threshold: also store the F1-best threshold on validation (MediaEval files only).
         checkpoint: a second name for the file of the last phase's network, where a contest's
             rules ask for one.
     """
 
     version: str = "1"
+    store: Storage = "fp32"
     f1_threshold: bool = False
     checkpoint: str | None = None
 

@@ -72,6 +72,7 @@ def _describe(network: Average, config: RunConfig) -> WeightsConfig:
         input=config.views.spec(),
         files={},
         localization=localization,
+        stored=config.export.store,
         provenance={"model": config.model.model_dump(mode="json", exclude={"pretrained"})},
     )
 

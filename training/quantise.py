@@ -85,10 +85,16 @@ def quantise(folder: Path, out: Path, labelled: LabelledSet) -> Cost:
         labelled: pictures that the detector was not trained on.
 
     Raises:
-        WeightsError: not a detector, or it loses more than `MOST_LOST`; nothing is written.
+        WeightsError: not a detector, not stored in fp32, or it loses more than `MOST_LOST`; nothing
+            is written.
         InputError: too few pictures.
     """
     config = read_config(folder, "detector")
+    if config.stored != "fp32":
+        raise WeightsError(
+            f"{folder} is stored in {config.stored}, expected fp32: "
+            "export the run again with --store fp32"
+        )
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -39,6 +39,7 @@ from synthdet.errors import SynthdetError, UsageError
 from training.config import PhaseConfig, RunConfig, load_config, save_config
 from training.data.loading import epoch_size
 from training.export import export_run
+from training.graphs.rounding import round_trained_weights
 from training.judging import evaluation
 from training.memory import keep_freed_memory
 from training.models import build_model
@@ -132,6 +133,8 @@ def train_fold(config: RunConfig, fold: int, folder: Path) -> None:
             network.load_state_dict(load_network(file).network.state_dict())
             continue
         train_phase(trained, phase, data, config, folder)
+        if config.export.store == "int8":
+            round_trained_weights(network)
         if is_first_device():
             save_network(network, data.classes, config, file)
     if is_first_device():

@@ -114,7 +114,7 @@ class OnnxModel:
         test = SelfTest.read(folder, config)
 
         def on_reference() -> Backend:
-            return open_reference(folder, "fp32", threads)
+            return open_reference(folder, "fp32", threads, config.stored)
 
         for candidate in candidates(provider, config, tested=test is not None):
             backend = _try(candidate, folder, config, test, threads)
@@ -134,10 +134,11 @@ class OnnxModel:
             WeightsError: missing, corrupt or unfit weights.
         """
         config = read_config(folder)
-        verify_files(folder, config, GRAPHS[precision])
+        for graph in {GRAPHS["fp32"], GRAPHS[precision]}:  # which may share files of weights
+            verify_files(folder, config, graph)
 
         def on_reference() -> Backend:
-            return open_reference(folder, precision, available_cpus())
+            return open_reference(folder, precision, available_cpus(), config.stored)
 
         return cls(on_reference(), config, on_reference)
 

@@ -22,6 +22,7 @@ FORMAT = 1  # of config.json; raised when an older reader could misread a newer 
 Task = Literal["detector", "localizer", "instances"]
 ImageScore = Literal["head", "map"]
 Precision = Literal["fp32", "fp16", "bf16"]  # of a backend's arithmetic
+Storage = Literal["fp32", "fp16", "int8"]  # of weights, whatever they compute in
 
 # The graph that is run in a precision. bf16 is what a backend makes of the one in fp32.
 GRAPHS: dict[Precision, str] = {
@@ -122,6 +123,7 @@ class WeightsConfig:
         localization: of a localizer or an instances model; None for a detector.
         fusion: of an instances model that runs beside matching; None where it runs alone.
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
+        stored: narrowest type that weights are stored in; backends widen them once, on opening.
         unfit: precisions known to give other answers than fp32: no run tries them.
         familiar: of a detector, what validation pictures are like; None warns of no picture.
         provenance: data, code and measures that led to the weights, for a person.
@@ -139,6 +141,7 @@ class WeightsConfig:
     localization: LocalizationSpec | None = None
     fusion: FusionSpec | None = None
     conformal: dict[str, list[float]] = field(default_factory=dict)
+    stored: Storage = "fp32"
     unfit: list[Precision] = field(default_factory=list)
     familiar: Familiar | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -250,6 +253,8 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
         raise ValueError("files is empty")
     if not set(config.unfit) <= set(get_args(Precision)):
         raise ValueError(f"unfit is {config.unfit!r}, expected some of {get_args(Precision)}")
+    if config.stored not in get_args(Storage):
+        raise ValueError(f"stored is {config.stored!r}, expected one of {get_args(Storage)}")
     if not all(_is_finite(x) for x in (config.temperature, config.bias, config.prior_logit)):
         raise ValueError("temperature, bias and prior_logit must be finite numbers")
     if config.temperature <= 0 or config.prior_logit == 0:

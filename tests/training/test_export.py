@@ -124,7 +124,7 @@ def test_folds_are_averaged_in_one_graph(tmp_path):
 
 
 def test_large_weights_go_to_files_that_git_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "SHARD", 50_000)
+    monkeypatch.setattr("training.graphs.files.SHARD", 50_000)
     network = Average([Brightness(1.0, ballast=10), Brightness(3.0, ballast=12)])
     export_network(network, tmp_path / "out", config(), views())
     files = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}

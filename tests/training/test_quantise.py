@@ -54,6 +54,14 @@ def test_a_detector_in_int8_says_what_it_costs(
     capsys.readouterr()
 
 
+def test_weights_that_were_rounded_once_are_refused(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_detector(tmp_path / "weights", stored="int8")
+    assert main([str(folder), "--data", str(pictures), "--out", str(tmp_path / "int8")]) == 2
+    assert "stored in int8, expected fp32" in capsys.readouterr().err
+
+
 def test_nothing_is_written_where_it_loses_too_much(
     weights: Path,
     pictures: Path,

@@ -9,7 +9,7 @@ from typing import Literal
 from synthdet.errors import WeightsError
 from synthdet.host_resources import computes_in_bf16, gpu_present
 from synthdet.inference.backends import Backend
-from synthdet.inference.weights import GRAPHS, Precision, WeightsConfig, verify_files
+from synthdet.inference.weights import GRAPHS, Precision, Storage, WeightsConfig, verify_files
 
 NAMES = {"cuda": "CUDA", "openvino": "OpenVINO", "cpu": "ONNX Runtime on the CPU"}
 
@@ -36,12 +36,12 @@ class Candidate:
         if self.provider == "cuda":
             from synthdet.inference.backends.onnxruntime import open_on_cuda
 
-            return open_on_cuda(graph, self.precision, threads)
+            return open_on_cuda(graph, self.precision, threads, config.stored)
         if not openvino_installed():
             raise ImportError("it is not installed: pip install -r requirements-openvino.txt")
         from synthdet.inference.backends.openvino import OpenVino
 
-        return OpenVino(graph, self.precision, threads)
+        return OpenVino(graph, self.precision, threads, config.stored)
 
 
 def candidates(provider: str, config: WeightsConfig, tested: bool) -> Iterator[Candidate]:
@@ -73,13 +73,16 @@ def openvino_installed() -> bool:
     return find_spec("openvino") is not None
 
 
-def open_reference(folder: Path, precision: Precision, threads: int) -> Backend:
+def open_reference(
+    folder: Path, precision: Precision, threads: int, stored: Storage = "fp32"
+) -> Backend:
     """ONNX Runtime on the CPU, which runs a graph as it is written.
 
     Args:
         folder: the weights folder, verified.
         precision: of the graph; fp32 for the reference, others to see what they cost.
         threads: CPU threads for one operator.
+        stored: narrowest type of the graph's weights.
 
     Raises:
         WeightsError: it is no graph that ONNX Runtime can run.
@@ -88,7 +91,7 @@ def open_reference(folder: Path, precision: Precision, threads: int) -> Backend:
 
     graph = folder / GRAPHS[precision]
     try:
-        return open_on_cpu(graph, threads)
+        return open_on_cpu(graph, threads, stored)
     except Exception as error:  # the runtime raises a dozen types of its own
         raise WeightsError(
             f"{graph} cannot be loaded ({first_line(error)}): expected an ONNX graph that "

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from synthdet.inference.weights import Precision
+from synthdet.inference.weights import Precision, Storage
 
 _GPU_MEMORY_LIMIT = 14 * 2**30  # bytes; the contest's card has 16 GB, and CUDA itself needs some
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -59,12 +59,14 @@ class OnCpu:
         return arrays
 
 
-def open_on_cpu(graph: Path, threads: int) -> OnCpu:
+def open_on_cpu(graph: Path, threads: int, stored: Storage = "fp32") -> OnCpu:
     """Open a graph; raises whatever the runtime raises."""
-    return OnCpu(ort.InferenceSession(graph, _options(threads), providers=[_CPU]))
+    return OnCpu(ort.InferenceSession(graph, _options(threads, stored), providers=[_CPU]))
 
 
-def open_on_cuda(graph: Path, precision: Precision, threads: int) -> OnBoundMemory:
+def open_on_cuda(
+    graph: Path, precision: Precision, threads: int, stored: Storage = "fp32"
+) -> OnBoundMemory:
     """Open a graph on the first GPU.
 
     Raises:
@@ -78,18 +80,23 @@ def open_on_cuda(graph: Path, precision: Precision, threads: int) -> OnBoundMemo
         "use_tf32": 0,  # fp32 means fp32; who wants less exports a graph in fp16
     }
     ort.preload_dlls()  # finds the CUDA and cuDNN wheels beside this package
-    session = ort.InferenceSession(graph, _options(threads), providers=[(_CUDA, limits), _CPU])
+    options = _options(threads, stored)
+    session = ort.InferenceSession(graph, options, providers=[(_CUDA, limits), _CPU])
     # get_available_providers() lists CUDA on machines without a GPU; the session knows.
     if _CUDA not in session.get_providers():
         raise RuntimeError("the runtime left it out")
     return OnBoundMemory(session, precision)
 
 
-def _options(threads: int) -> ort.SessionOptions:
+def _options(threads: int, stored: Storage) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only; warnings are for the exporter
     # Threads that spin while they wait would take the CPUs from the decoding workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if stored == "int8":
+        # Weights become floating numbers once, here. Left alone, the runtime would make products
+        # of it that round activations to int8 too, which moves logits by a tenth.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import openvino
+from openvino.passes import ConstantFolding, Manager
 
-from synthdet.inference.weights import Precision
+from synthdet.inference.weights import Precision, Storage
 
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
@@ -18,20 +19,31 @@ class OpenVino:
 
     provider = "openvino"
 
-    def __init__(self, graph: Path, precision: Precision, threads: int) -> None:
+    def __init__(
+        self, graph: Path, precision: Precision, threads: int, stored: Storage = "fp32"
+    ) -> None:
         """Compile the graph.
 
         Args:
             graph: an ONNX file; its batch, height and width may be open.
             precision: of the arithmetic, "fp32" or "bf16".
             threads: CPU threads.
+            stored: narrowest type of the graph's weights.
 
         Raises:
             Exception: whatever OpenVINO raises.
         """
         self.precision = precision
-        compiled = openvino.Core().compile_model(
-            graph,
+        core = openvino.Core()
+        model = core.read_model(graph)
+        if stored == "int8":
+            # Weights become floating numbers once, here. Left alone, OpenVINO would round
+            # activations to int8 too in fp32, and widen weights in each product in bf16.
+            folding = Manager()
+            folding.register_pass(ConstantFolding())
+            folding.run_passes(model)
+        compiled = core.compile_model(
+            model,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
