@@ -38,7 +38,8 @@ def test_the_entry_answers_everything_as_a_process_of_its_own(case: Case) -> Non
 
 
 def test_a_picture_without_an_answer_stops_the_benchmark(case: Case, tmp_path: Path) -> None:
-    broken = Case(case.detector, None, SIZE, [tmp_path / "gone.jpg"], 1, "cpu")
+    files = [*case.files, tmp_path / "gone.jpg"]
+    broken = Case(case.detector, None, SIZE, files, 1, "cpu")
     with pytest.raises(BenchmarkError, match=r"1 pictures fell back, .*missing"):
         run_entry(broken, MAIN)
 

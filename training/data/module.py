@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from synthdet.errors import UsageError
 from training.config import DataConfig, DetectorConfig
 from training.data.dataset import JudgingSet, TrainingSet, collate
-from training.data.features import (
+from training.data.features.store import (
     FeatureStore,
     StoredJudgingSet,
     StoredTrainingSet,

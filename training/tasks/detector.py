@@ -15,7 +15,7 @@ from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics import detection
 from training.config import DetectorConfig, SetConfig
 from training.data.dataset import JudgingBatch
-from training.data.features import FeatureStore
+from training.data.features.store import FeatureStore
 from training.data.made_up import make_up
 from training.data.module import DetectorData, judging_loader
 from training.data.readers.listing import list_pictures

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from synthdet.errors import UsageError
-from training.data import feature_backend, feature_files, features
-from training.data.feature_backend import openvino_features
-from training.data.features import FeatureStore, StoredJudgingSet, StoredTrainingSet
+from training.data.features import backend, files
+from training.data.features import store as features
+from training.data.features.backend import openvino_features
+from training.data.features.store import FeatureStore, StoredJudgingSet, StoredTrainingSet
 from training.data.module import DetectorData, judging_loader
 from training.data.sampling import Draw
 from training.judging.evaluation import predict
@@ -60,7 +61,7 @@ def test_a_draw_picks_one_of_the_stored_views(store):
 
 def test_a_stopped_run_goes_on_with_what_there_is(store, monkeypatch):
     paths = DetectorData(store.config).tables.paths
-    monkeypatch.setattr(feature_files, "PART", 5)
+    monkeypatch.setattr(files, "PART", 5)
     again = FeatureStore(store.network, store.config.model_copy(update={"seed": 1}))
     with watched(most=16) as asked, pytest.raises(KeyboardInterrupt):
         again.fill(paths)
@@ -278,6 +279,6 @@ def test_openvino_computes_the_features_that_pytorch_does(tiny, store):
 
 def test_openvino_that_computes_other_features_is_refused(store, monkeypatch):
     pytest.importorskip("openvino")
-    monkeypatch.setattr(feature_backend, "_LEAST_COSINE", 1.1)
+    monkeypatch.setattr(backend, "_LEAST_COSINE", 1.1)
     with pytest.raises(UsageError, match="cosine of"):
         openvino_features(store.network, 64, "fp32")

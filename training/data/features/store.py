@@ -34,8 +34,8 @@ from synthdet.preprocessing.detector_views import make_views
 from training.config import DetectorConfig
 from training.data.augmentation.augment import augment
 from training.data.dataset import CONDITIONS, JudgingBatch, random_view
-from training.data.feature_backend import openvino_features
-from training.data.feature_files import Arrays, FeatureFiles
+from training.data.features.backend import openvino_features
+from training.data.features.files import Arrays, FeatureFiles
 from training.data.loading import worker_settings
 from training.data.sampling import Draw
 
