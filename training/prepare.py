@@ -1,15 +1,18 @@
 """Check a data set and write its manifest.
 
     python training/prepare.py DATA --out DATA/manifest.csv
+    python training/prepare.py data/detection/manifest.csv data/sources/manifest.csv --out both.csv
 
-DATA is a folder ``SPLIT/{0_real,1_fake}/``, a manifest CSV, or a folder in the style of ArtiFact.
-The report goes to stdout. Left out of the manifest are files that cannot be read, and training
-pictures that another split holds as well; copies within a split become one ``group``.
+DATA is a folder ``SPLIT/{0_real,1_fake}/``, a manifest CSV, or a folder in the style of ArtiFact;
+several are checked as the one mixture that a recipe would train on. The report goes to stdout. Left
+out of the manifest are files that cannot be read, and training pictures that another split holds as
+well; copies within a split become one ``group``.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +23,8 @@ import pandas as pd
 
 from synthdet.errors import OutputError, SynthdetError, UsageError
 from training.data import checks
-from training.data.readers.manifest import COLUMNS, READERS, read_set
+from training.data.readers.manifest import COLUMNS, ORIGIN, READERS, read_set
+from training.data.shortcuts import shortcuts, told
 
 _SHOWN = 20  # lines of each list in the report
 
@@ -29,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        reader = options.reader or guess_reader(options.data)
-        prepared = prepare(read_set(options.data, reader), options.workers)
+        prepared = prepare(read_sets(options.data, options.reader), options.workers)
         write_manifest(prepared.manifest, options.out)
     except SynthdetError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,7 +53,7 @@ class Prepared:
         copies: one set of names for each picture that is there more than once.
         leaks: names of training pictures that another split holds as well.
         disputed: how many sets of copies are labelled both real and fake.
-        shortcuts: see `checks.shortcuts`.
+        shortcuts: of what trains, see `training.data.shortcuts`.
     """
 
     manifest: pd.DataFrame
@@ -79,20 +82,15 @@ class Prepared:
                 *self.leaks,
             ),
             _section(
-                "What tells the classes without looking at the picture",
-                self.shortcuts.to_string(index=False, float_format="%.3f"),
+                "What tells the classes of training pictures, and of new sources (AUC), without a "
+                "trace of how they were made",
+                self.shortcuts.drop(columns="sources").to_string(
+                    index=False, float_format="%.3f", na_rep="–"
+                ),
             ),
-            *self._warnings(),
+            *(f"WARNING: {said}" for _, row in self.shortcuts.iterrows() if (said := told(row))),
         ]
         return "\n\n".join(parts)
-
-    def _warnings(self) -> list[str]:
-        loud = self.shortcuts[self.shortcuts["balanced_accuracy"] >= checks.SHORTCUT]
-        return [
-            f"WARNING: {row.feature} alone tells the classes with a balanced accuracy of "
-            f"{row.balanced_accuracy:.2f}: give both classes the same augmentation, or balance it"
-            for row in loud.itertuples()
-        ]
 
 
 def prepare(table: pd.DataFrame, workers: int) -> Prepared:
@@ -115,14 +113,35 @@ def prepare(table: pd.DataFrame, workers: int) -> Prepared:
         if table.loc[places, "group"].nunique() > 1
     ]
     leaks = _leaks(table, copies)
+    manifest = _join_groups(table, copies).drop(index=leaks)
     return Prepared(
-        manifest=_join_groups(table, copies).drop(index=leaks),
+        manifest=manifest,
         unreadable=unreadable,
         copies=[table.loc[places, "name"].to_list() for places in copies],
         leaks=table.loc[leaks, "name"].to_list(),
         disputed=sum(table.loc[places, "label"].nunique() > 1 for places in copies),
-        shortcuts=checks.shortcuts(pd.concat([table[["label", "group"]], facts], axis=1)),
+        shortcuts=shortcuts(what_trains(manifest).join(facts)),
     )
+
+
+def read_sets(paths: Sequence[Path], reader: str | None = None) -> pd.DataFrame:
+    """The pictures of several data sets in one table, as `read_set` gives it.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    tables = [read_set(path, reader or guess_reader(path)) for path in paths]
+    table = pd.concat(tables, ignore_index=True)
+    if len(tables) > 1:  # files of one name in two sets are two pictures
+        named = table["group"] == table["name"]
+        table["group"] = table["group"].mask(named, table["path"])
+    return table
+
+
+def what_trains(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of split ``train``; all, where these lack a class."""
+    train = table[table["split"] == "train"]
+    return train if set(train["label"]) == {0, 1} else table
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
@@ -133,7 +152,7 @@ def write_manifest(table: pd.DataFrame, path: Path) -> None:
     """
     folder = path.resolve().parent
     relative = [os.path.relpath(Path(file).resolve(), folder) for file in table["path"]]
-    columns = [name for name in COLUMNS if name != "name"]
+    columns = [name for name in (*COLUMNS, ORIGIN) if name != "name"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         table.assign(path=relative)[columns].to_csv(path, index=False)
@@ -181,7 +200,13 @@ def _section(title: str, *lines: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Check a data set and write its manifest.")
-    parser.add_argument("data", type=Path, help="The data set: a folder or a manifest CSV.")
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="+",
+        metavar="DATA",
+        help="A data set: a folder or a manifest CSV.",
+    )
     parser.add_argument("--out", type=Path, required=True, help="The manifest CSV to write.")
     parser.add_argument(
         "--reader", choices=sorted(READERS), help="The layout, where it is not to be guessed."

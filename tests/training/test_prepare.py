@@ -37,8 +37,9 @@ def test_prepare_finds_what_is_wrong_and_writes_what_is_right(data, tmp_path, ca
     assert "Unreadable files, left out: 1" in report
     assert "there more than once: 2, 0 of them with both labels" in report
     assert "another split holds, left out: 1\n  train/0_real/camera/leak.jpg" in report
-    assert "WARNING: format alone tells the classes with a balanced accuracy of 0.98" in report
+    assert "WARNING: format alone tells the classes with a balanced accuracy of 0.96" in report
     assert "WARNING: width" not in report
+    assert "nan" not in report
 
     table = read_manifest(out)
     assert len(table) == 49  # 51 files, less the broken one and the leak
@@ -54,6 +55,24 @@ def test_its_own_manifest_can_be_prepared_again(data, tmp_path, capsys):
     assert main([str(first), "--out", str(second), "--workers", "0"]) == 0
     assert read_manifest(second).equals(read_manifest(first))
     assert "Unreadable files, left out: 0" in capsys.readouterr().out
+
+
+def test_several_sets_are_checked_as_one_mixture(data, tmp_path, capsys):
+    for n in range(6):
+        save(tmp_path / f"more/train/0_real/phone/{n}.jpg", seed=400 + n, quality=90)
+        save(tmp_path / f"more/train/1_fake/diffusion/{n}.png", seed=500 + n)
+    save(tmp_path / "more/train/0_real/phone/9.jpg", seed=204, quality=70)  # in val of the first
+    out = tmp_path / "both.csv"
+    sets = [str(data), str(tmp_path / "more")]
+    assert main([*sets, "--out", str(out), "--workers", "0"]) == 0
+    report = capsys.readouterr().out
+    assert "another split holds, left out: 2" in report
+    assert " and an AUC of 0.9" in report  # a class has two sources now
+    table = read_manifest(out)
+    assert len(table) == 49 + 12
+    assert all(Path(path).is_file() for path in table["path"])
+    same = table[table["name"].str.endswith("train/0_real/phone/3.jpg")]
+    assert table["group"].isin(same["group"]).sum() == 1
 
 
 def test_layouts_are_told_apart(data, tmp_path):

@@ -1,8 +1,4 @@
-"""Is a data set fit to learn from? Broken files, duplicates, and shortcuts that tell the classes.
-
-A detector learns whatever separates the classes. Where all fakes are PNG, or square, or of one
-JPEG quality, it learns that, and fails on the first picture from elsewhere.
-"""
+"""Is a data set fit to learn from? What its files are, which are broken, and which are copies."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,23 +16,21 @@ from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 from tqdm import tqdm
 
-from synthdet.decisions.calibration import calibration_half
 from synthdet.errors import ImageError
 from synthdet.io.images import load_image
 from synthdet.preprocessing.resizing import Image
 
 SAME_PICTURE = 3  # bits of 64 in which the perceptual hashes of two copies may differ
-SHORTCUT = 0.65  # balanced accuracy from which one feature alone is worth a warning
-NUMBERS = ("width", "height", "aspect", "bytes_per_pixel", "jpeg_quality")
-KINDS = ("format", "size", "subsampling")
 _BANDS = SAME_PICTURE + 1
+_SIDE = 8  # pixels of a thumbnail
+_GREY = 2.0  # grey levels that the colours of a grey picture may differ by, on average
 _FLAT = 2.0  # grey levels of deviation under which a picture has no structure to hash
 _IJG_LUMINANCE_SUM = 3685  # of the 64 luminance steps at quality 50 (ITU-T T.81, annex K)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file is, without looking at what it shows.
+    """What one file is, and how little of it can be seen from afar.
 
     Attributes:
         error: why it cannot be read, empty where it can.
@@ -47,7 +41,10 @@ class Facts:
         size: ``width x height`` as a kind.
         jpeg_quality: on libjpeg's scale, estimated; nan for other formats.
         subsampling: of JPEG, such as ``4:2:0``.
+        colour: ``grey`` or ``colour``.
         phash: 64-bit perceptual hash; None for a picture without structure.
+        content: a thumbnail, uint8 8x8x3 as bytes: subject and colours, and no trace of how the
+            picture was made.
     """
 
     error: str = ""
@@ -59,7 +56,9 @@ class Facts:
     size: str = ""
     jpeg_quality: float = float("nan")
     subsampling: str = ""
+    colour: str = ""
     phash: int | None = None
+    content: bytes = b""
 
 
 def inspect_all(paths: Sequence[str], workers: int) -> list[Facts]:
@@ -84,7 +83,9 @@ def inspect(path: str) -> Facts:
         aspect=width / height,
         bytes_per_pixel=Path(path).stat().st_size / (width * height),
         size=f"{width}x{height}",
+        colour="grey" if np.ptp(image, axis=2).mean() < _GREY else "colour",
         phash=perceptual_hash(image),
+        content=cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).tobytes(),
         **_encoding(path),
     )
 
@@ -125,30 +126,6 @@ def same_pictures(hashes: Iterable[int | None]) -> list[list[int]]:
     for place, _ in known:
         sets[root(place)].append(place)
     return [places for places in sets.values() if len(places) > 1]
-
-
-def shortcuts(table: pd.DataFrame) -> pd.DataFrame:
-    """How well each feature of the files alone tells the classes: ``feature,balanced_accuracy``.
-
-    A rule is fitted on one half of the pictures and measured on the other, both ways, so that a
-    feature with a value of its own for every picture gains nothing by it.
-
-    Args:
-        table: columns ``label``, ``group``, and those of `NUMBERS` and `KINDS`.
-    """
-    half = calibration_half(table["group"])
-    rows = []
-    for feature in (*NUMBERS, *KINDS):
-        rule = _stump if feature in NUMBERS else _by_kind
-        scores = [
-            rule(table.loc[fit, feature], table.loc[fit, "label"], table.loc[~fit, feature])
-            for fit in (half, ~half)
-        ]
-        truth = [table.loc[~fit, "label"] for fit in (half, ~half)]
-        said, is_fake = np.concatenate(scores), np.concatenate(truth) == 1
-        rows.append((feature, _balanced_accuracy(said, is_fake)))
-    found = pd.DataFrame(rows, columns=["feature", "balanced_accuracy"])
-    return found.sort_values("balanced_accuracy", ascending=False, ignore_index=True)
 
 
 def facts_table(facts: Sequence[Facts]) -> pd.DataFrame:
@@ -192,25 +169,3 @@ def _near(known: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
             for (first, a), (second, b) in combinations(bucket, 2):
                 if (a ^ b).bit_count() <= SAME_PICTURE:
                     yield first, second
-
-
-def _stump(values: pd.Series, labels: pd.Series, asked: pd.Series) -> np.ndarray:
-    """The best single threshold in either direction -> bool of "fake"; a missing value is low."""
-    numbers, is_fake = values.fillna(-1).to_numpy(float), labels.to_numpy() == 1
-    best, cut, above = 0.5, np.inf, True
-    for threshold in np.unique(np.quantile(numbers, np.linspace(0, 1, 101))):
-        score = _balanced_accuracy(numbers > threshold, is_fake)
-        if max(score, 1 - score) > best:
-            best, cut, above = max(score, 1 - score), threshold, score >= 0.5
-    return (asked.fillna(-1).to_numpy(float) > cut) == above
-
-
-def _by_kind(values: pd.Series, labels: pd.Series, asked: pd.Series) -> np.ndarray:
-    """Each kind goes to the class that has more of it -> bool of "fake"; an unknown one is real."""
-    shares = [values[labels == label].value_counts(normalize=True) for label in (0, 1)]
-    leans = shares[1].sub(shares[0], fill_value=0)
-    return asked.map(leans).fillna(-1).to_numpy(float) > 0
-
-
-def _balanced_accuracy(said: np.ndarray, is_fake: np.ndarray) -> float:
-    return float((said[is_fake].mean() + (~said[~is_fake]).mean()) / 2)

@@ -1,6 +1,5 @@
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -64,46 +63,19 @@ def test_inspecting_a_png_and_a_broken_file(tmp_path):
     good, bad = checks.inspect_all([str(png), str(broken)], workers=0)
     assert good.format == "PNG"
     assert good.aspect == 2
+    assert good.colour == "colour"
     assert good.bytes_per_pixel == png.stat().st_size / (96 * 48)
     assert np.isnan(good.jpeg_quality)
     assert "b.jpg" in bad.error
 
 
-def table(**columns) -> pd.DataFrame:
-    rows = len(next(iter(columns.values())))
-    base = {
-        "label": np.arange(rows) % 2,
-        "group": [str(n) for n in range(rows)],
-        **dict.fromkeys(checks.NUMBERS, 1.0),
-        **dict.fromkeys(checks.KINDS, "same"),
-    }
-    return pd.DataFrame({**base, **columns})
-
-
-def score(found: pd.DataFrame, feature: str) -> float:
-    return found.set_index("feature").loc[feature, "balanced_accuracy"]
-
-
-def test_a_feature_that_tells_the_classes_is_found_in_either_direction():
-    label = np.arange(200) % 2
-    found = checks.shortcuts(
-        table(
-            width=np.where(label == 1, 512, 300),
-            height=np.where(label == 1, 300, 512),
-            format=np.where(label == 1, "PNG", "JPEG"),
-            jpeg_quality=np.where(label == 1, np.nan, 90),
-        )
-    )
-    for feature in ("width", "height", "format", "jpeg_quality"):
-        assert score(found, feature) == 1
-    assert score(found, "aspect") == 0.5
-    assert found["balanced_accuracy"].is_monotonic_decreasing
-
-
-def test_a_value_of_its_own_for_every_picture_tells_nothing():
-    rng = np.random.default_rng(0)
-    found = checks.shortcuts(
-        table(size=[f"{n}x{n}" for n in range(400)], width=rng.normal(size=400))
-    )
-    assert score(found, "size") == 0.5
-    assert 0.4 < score(found, "width") < 0.6
+def test_grey_pictures_are_told_and_content_is_seen_from_afar(tmp_path):
+    grey, colour = tmp_path / "grey.jpg", tmp_path / "colour.jpg"
+    Image.fromarray(scene(0)).convert("L").save(grey)
+    Image.fromarray(scene(0)).save(colour, quality=60)
+    assert checks.inspect(str(grey)).colour == "grey"
+    facts = checks.inspect(str(colour))
+    assert facts.colour == "colour"
+    seen = np.frombuffer(facts.content, np.uint8).reshape(8, 8, 3).astype(int)
+    whole = cv2.resize(scene(0), (8, 8), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(seen - whole).max() < 12
