@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", type=Path, metavar="DIR", help="Rows of these weights.")
     what.add_argument(
-        "--recipe", help="Rows of comparisons.csv of this recipe: families of fakes held out."
+        "--recipe", help="Rows of comparisons.csv of this recipe: families or sources held out."
     )
     what.add_argument(
         "--readings",

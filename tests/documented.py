@@ -32,6 +32,7 @@ SMALLER = [
     ("python training/data/copymove/synthesis.py", "--count", "12"),
     ("python training/data/forgery/synthesis.py", "--count", "12"),
     ("python training/data/aligned/regenerate.py train-autoencoder", "--steps", "2"),
+    ("python training/leave_one_out.py --by source", "--folds", "2"),
     ("python training/prepare.py", "--workers", "0"),
     ("python training/train_descriptor.py", "--steps", "2"),
 ]

@@ -226,7 +226,7 @@ def report(
 ) -> str:
     """For a person: each part, the summary of each condition, the worst families and sources."""
     shown = rows.drop(columns=["commit", "manifest_sha256"])
-    summary = pd.DataFrame(lines).T.to_string(header=False, float_format="%.3f")
+    summary = pd.DataFrame(lines).T.to_string(header=False, float_format="{:.3f}".format)
     parts = [shown.to_string(index=False, float_format="%.3f"), summary]
     for condition, own in answers.groupby("condition", sort=False):
         for name, table in (
