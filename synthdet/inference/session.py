@@ -134,8 +134,7 @@ class OnnxModel:
             WeightsError: missing, corrupt or unfit weights.
         """
         config = read_config(folder)
-        for graph in {GRAPHS["fp32"], GRAPHS[precision]}:  # which may share files of weights
-            verify_files(folder, config, graph)
+        verify_files(folder, config, GRAPHS[precision])
 
         def on_reference() -> Backend:
             return open_reference(folder, precision, available_cpus(), config.stored)

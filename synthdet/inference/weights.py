@@ -199,11 +199,11 @@ def verify_files(folder: Path, config: WeightsConfig, graph: str = "") -> None:
             "expected its sha256 under 'files'; export the model again"
         )
     graphs = {name for name in config.files if name.startswith(graph) and name.endswith(".onnx")}
-    for name in config.files:
-        if name.startswith(graph):
-            _verify(folder, name, config.files[name])
+    verified = {name for name in config.files if name.startswith(graph)}
+    for name in sorted(verified):
+        _verify(folder, name, config.files[name])
     for name in graphs:
-        for beside in _read_beside(folder / name, set(config.files)):
+        for beside in _read_beside(folder / name, set(config.files)) - verified:
             _verify(folder, beside, config.files[beside])
 
 
@@ -253,8 +253,6 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
         raise ValueError("files is empty")
     if not set(config.unfit) <= set(get_args(Precision)):
         raise ValueError(f"unfit is {config.unfit!r}, expected some of {get_args(Precision)}")
-    if config.stored not in get_args(Storage):
-        raise ValueError(f"stored is {config.stored!r}, expected one of {get_args(Storage)}")
     if not all(_is_finite(x) for x in (config.temperature, config.bias, config.prior_logit)):
         raise ValueError("temperature, bias and prior_logit must be finite numbers")
     if config.temperature <= 0 or config.prior_logit == 0:

@@ -80,7 +80,7 @@ def test_another_task_is_refused(detector_folder: Path) -> None:
         ({"temperature": "hot"}, "finite numbers"),
         ({"bias": float("nan")}, "finite numbers"),
         ({"prior_logit": 0.0}, "prior_logit must not be 0"),
-        ({"stored": "int4"}, "expected one of .*int8"),
+        ({"stored": "int4"}, "stored is 'int4', expected .*int8"),
         ({"surprise": 1}, "surprise"),
         ({"input": {"size": 32, "sighs": 3}}, "sighs"),
         ({"familiar": {"names": []}}, "missing 4 required"),

@@ -5,6 +5,7 @@ from torch import nn
 from training.graphs import storage
 from training.graphs.rounding import round_trained_weights
 from training.graphs.storage import round_to_int8
+from training.models.low_rank import AdapterOptions, add_adapters, merged
 from training.network_file import load_network, network_files
 from training.train import train
 
@@ -35,6 +36,18 @@ def test_large_matrices_that_were_trained_come_to_lie_on_a_grid(layers: nn.Modul
         assert abs(again.values).max() == 127
     for name in ("frozen", "small"):
         assert torch.equal(layers[name].weight, before[name])
+
+
+def test_adapters_are_rounded_with_what_they_change() -> None:
+    torch.manual_seed(0)
+    block = nn.ModuleDict({"qkv": nn.Linear(300, 250)}).requires_grad_(False)
+    add_adapters([block], AdapterOptions(rank=2, layers=["qkv"]))
+    nn.init.normal_(block["qkv"].parametrizations["weight"][0].b)
+    before = block["qkv"].weight.detach().clone()
+    assert round_trained_weights(block) == 1
+    weight = merged(block)["qkv"].weight
+    assert 0.001 < (weight - before).norm() / before.norm() < 0.02
+    assert round_to_int8(weight.numpy(), 0).error < 1e-6
 
 
 def test_a_run_that_is_to_be_stored_in_int8_ends_on_the_grid(tiny, monkeypatch) -> None:
