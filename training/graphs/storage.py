@@ -21,6 +21,7 @@ from synthdet.inference.weights import Storage
 
 LEAST = 2**16  # elements: smaller matrices are not worth a node
 _LARGEST = 127  # of int8, on both sides of 0
+_ON_A_GRID = 1e-3  # error of rounding: less is that of the float16 in which weights were published
 
 Floats = npt.NDArray[np.float32]
 
@@ -75,8 +76,9 @@ class Plan:
 def plans(model: ModelProto, store: Storage) -> Iterator[Plan]:
     """Ways to store a graph's large matrices, the smallest first.
 
-    In int8 all of them; then without the one that rounding moves most, the two, four, … until all
-    are in float16, so that whoever measures can stop at the first that is close enough.
+    In int8 all of them; then without the one that rounding moves most, the two, four, …, all that
+    lay on no grid, until all are in float16. Whoever measures can stop at the first that is close
+    enough.
 
     Args:
         model: in float32.
@@ -90,11 +92,11 @@ def plans(model: ModelProto, store: Storage) -> Iterator[Plan]:
     if store == "int8":
         rounded = {mark: round_to_int8(_floats(t), axis) for mark, (t, axis) in marks.items()}
         worst = sorted(rounded, key=lambda mark: rounded[mark].error, reverse=True)
-        kept = 0
-        while kept < len(worst):
+        moved = sum(one.error > _ON_A_GRID for one in rounded.values())
+        steps = {0, moved, *(2**power for power in range(len(worst).bit_length()))}
+        for kept in sorted(step for step in steps if step < len(worst)):
             int8 = {mark: rounded[mark] for mark in worst[kept:]}
             yield Plan(int8, frozenset(worst[:kept]))
-            kept = max(1, 2 * kept)
     yield Plan(in_half=frozenset(marks))
 
 

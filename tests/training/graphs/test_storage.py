@@ -20,6 +20,7 @@ from training import export
 from training.export import export_network, main
 from training.graphs import files, storage
 from training.graphs.files import to_graph
+from training.graphs.rounding import round_trained_weights
 from training.graphs.storage import large_matrices, narrowed, plans, round_to_int8
 from training.network_file import Average
 from training.train import train
@@ -288,3 +289,15 @@ def test_plans_go_from_the_smallest_to_all_in_half(network: Average) -> None:
         for tensor, axis in large_matrices(model.graph)
     }
     assert errors[kept] == max(errors.values())
+
+
+def test_one_plan_leaves_in_int8_what_lay_on_a_grid_and_nothing_else(network: Average) -> None:
+    network.requires_grad_(False)
+    network.networks[0].tokens[0].requires_grad_(True)
+    assert round_trained_weights(network) == 1
+    *_, second_last, last = plans(to_graph(network, 16), "int8")
+    assert str(second_last) == "1 in int8, 3 in fp16"
+    assert str(last) == "4 in fp16"
+    (kept,) = second_last.in_int8.values()
+    assert kept.error < 1e-6
+    assert kept.values.shape == (96, 128)
