@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, started: float) -> int:
     options = _options(args, folders[0])
     listing = read_listing(args.input, args.column)
     output = RunFolder(Place.at(args.output))
-    todo = output.open(_shaping(args, models), listing, args.block_rows)
+    todo = output.open(_cache_key(args, models), listing, args.block_rows)
     rows = len(listing.names)
     worker = {"pictures": listing.folder, "output": output.place, "masks": masks}
     lengths = {block: min(args.block_rows, rows - block * args.block_rows) for block in todo}
@@ -231,7 +231,7 @@ def _options(args: argparse.Namespace, weights: Path) -> Any:
     )
 
 
-def _shaping(args: argparse.Namespace, models: Sequence[Any]) -> dict[str, Any]:
+def _cache_key(args: argparse.Namespace, models: Sequence[Any]) -> dict[str, Any]:
     """What shapes the answers beside the rows; a run that differs in it is another one."""
     limits = {name: getattr(args, name) for name in ("max_pixels", "image_seconds")}
     return {

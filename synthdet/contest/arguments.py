@@ -8,7 +8,7 @@ from typing import NoReturn
 from synthdet import __version__
 from synthdet.errors import UsageError
 
-MAX_VIEWS = 5  # MAX_TURNS of synthdet.preprocessing.turns, which takes long to import
+MAX_VIEWS = 5  # MAX_TRANSFORMS of preprocessing.test_time_augmentation, which imports slowly
 
 
 class Parser(argparse.ArgumentParser):

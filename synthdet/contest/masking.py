@@ -92,7 +92,7 @@ class LocatorStage(Stage[LoadedImage]):
         other._locator, other.model = self._locator, self.model
         return other
 
-    def shaping(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         """What the masks are made of, and where they lie."""
         locate = self._options.locate
         return {
@@ -111,7 +111,7 @@ class LocatorStage(Stage[LoadedImage]):
         """Masks of zeros need no picture."""
         return keeps(MAPS)
 
-    def takes_over(self, row: int, answer: Answer) -> bool:
+    def can_reuse(self, row: int, answer: Answer) -> bool:
         """An answer holds while its files are there; a fallback has no overlay to lose."""
         named = self._rows[row]
         files = [self._files.mask(named)]

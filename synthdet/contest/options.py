@@ -15,7 +15,7 @@ class LocateOptions:
     Attributes:
         masks: folder for a mask of each image; None for none.
         overlays: folder for a picture of each map over its image; None for none.
-        views: turned views of a picture that are averaged, 1 to 5.
+        views: transformed views of a picture that are averaged, 1 to 5.
         refinement: how maps are fitted to the edges of pictures.
         seconds: after which a picture's map is given up.
         pixels: pictures of more are reduced to so many for their map.

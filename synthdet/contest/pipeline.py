@@ -16,7 +16,7 @@ from synthdet.contest.background import BackgroundThread
 from synthdet.contest.budget import Clock
 from synthdet.contest.journal import Journal
 from synthdet.contest.options import Options
-from synthdet.contest.scoring_run import Outcome, RowPass, Surroundings
+from synthdet.contest.scoring_run import Outcome, RunContext, ScoringRun
 from synthdet.contest.stages import DetectorStage
 from synthdet.inference.session import Warn, warn_on_stderr
 from synthdet.inference.weights import read_config
@@ -98,7 +98,7 @@ def score(
 
     started = clock() if started is None else started
     interrupted = interrupted or threading.Event()
-    run = Surroundings(manifest, options, started, interrupted, remember, clock)
+    run = RunContext(manifest, options, started, interrupted, remember, clock)
     passes = list(_passes(run, journal_path))
     abandoned = _execute(passes, write)
     logits, last = passes[0].outcome, passes[-1].outcome
@@ -107,14 +107,14 @@ def score(
     return Result(logits, masks, warnings, abandoned)
 
 
-def _passes(run: Surroundings, journal_path: Path) -> Iterator[RowPass[Any]]:
+def _passes(run: RunContext, journal_path: Path) -> Iterator[ScoringRun[Any]]:
     """The logits' pass, and the masks' where they are asked of another model."""
     options, locator = run.options, run.options.weights
     answers = read_config(locator).task != "detector"
     if not answers:
         detector = DetectorStage(options, run.warn, run.clock)
         share = _LOGITS_SHARE if options.locator else 1.0
-        yield RowPass(run, detector, Journal(journal_path, ""), share)
+        yield ScoringRun(run, detector, Journal(journal_path, ""), share)
         if options.locator is None:
             return
         locator = options.locator
@@ -123,10 +123,10 @@ def _passes(run: Surroundings, journal_path: Path) -> Iterator[RowPass[Any]]:
     from synthdet.contest.masking import LocatorStage
 
     stage = LocatorStage(locator, run.manifest.rows, options, run.warn, answers)
-    yield RowPass(run, stage, Journal(journal_path, ""))
+    yield ScoringRun(run, stage, Journal(journal_path, ""))
 
 
-def _execute(passes: list[RowPass[Any]], write: Callable[[Sequence[float]], None]) -> bool:
+def _execute(passes: list[ScoringRun[Any]], write: Callable[[Sequence[float]], None]) -> bool:
     """Run one pass after the other; whether a model call had to be walked away from.
 
     The first one's answers are written at once: whatever ends the others leaves them on the disk.

@@ -49,7 +49,7 @@ class Waitable(Protocol[T_co]):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What the passes of a run share.
 
     Attributes:
@@ -114,11 +114,11 @@ class _StoppedError(Exception):
     """The run must end now; the reason is how it ended."""
 
 
-class RowPass(Generic[S]):
+class ScoringRun(Generic[S]):
     """One pass over the rows; `execute` reads top-down."""
 
     def __init__(
-        self, run: Surroundings, stage: Stage[S], journal: Journal, share: float = 1.0
+        self, run: RunContext, stage: Stage[S], journal: Journal, share: float = 1.0
     ) -> None:
         """Get ready.
 
@@ -214,16 +214,16 @@ class RowPass(Generic[S]):
 
     def _journal_key(self) -> str:
         """sha256 over all that shapes an answer; what only shapes the pace is left out."""
-        shaping = {
+        key = {
             "version": __version__,
             "input": self._run.manifest.sha256,
             "weights": asdict(self.stage.config),
             "limits": asdict(self._options.limits),
             "device": [self.outcome.provider, self.outcome.precision],
             "batch": self.stage.rows_at_once,
-            "options": self.stage.shaping(),
+            "options": self.stage.cache_key(),
         }
-        return hashlib.sha256(json.dumps(shaping, sort_keys=True, default=str).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
     def _answer_all(
         self,
@@ -263,7 +263,7 @@ class RowPass(Generic[S]):
         for start in range(0, total, size):
             batch = range(start, min(start + size, total))
             answers = finished.get(start, [])
-            if len(answers) == len(batch) and all(map(self.stage.takes_over, batch, answers)):
+            if len(answers) == len(batch) and all(map(self.stage.can_reuse, batch, answers)):
                 self._answers[batch.start : batch.stop] = answers
                 self.outcome.resumed += len(batch)
             else:

@@ -16,7 +16,7 @@ from synthdet.inference.detector import Detector
 from synthdet.inference.session import OnnxModel, Warn
 from synthdet.inference.weights import WeightsConfig, read_config
 from synthdet.io.images import LoadedImage, Size
-from synthdet.preprocessing.detector_views import Seen, Views, views_of
+from synthdet.preprocessing.detector_views import PreparedImage, Views, prepare_image
 
 # The governor's steps, in the order in which they are given up.
 EXTRA_VIEWS = "extra views"  # all but the most telling view of a picture
@@ -85,11 +85,11 @@ class Stage(ABC, Generic[S]):
         """
         return None
 
-    def shaping(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         """Options that shape an answer, beside weights and limits, as JSON values."""
         return {}
 
-    def takes_over(self, row: int, answer: Answer) -> bool:
+    def can_reuse(self, row: int, answer: Answer) -> bool:
         """Whether an answer from an earlier run's journal holds."""
         return True
 
@@ -101,7 +101,7 @@ class Stage(ABC, Generic[S]):
         """The batches that are left to compute, before the first of them."""
 
 
-class DetectorStage(Stage[Seen]):
+class DetectorStage(Stage[PreparedImage]):
     """Is it synthetic? The views of some pictures -> a logit each."""
 
     name = "logits"
@@ -114,7 +114,7 @@ class DetectorStage(Stage[Seen]):
         # The workers cut the views of both detectors, so that pictures that are decoded already,
         # when the large one is given up, can go to either. A crop costs a fraction of a decoding.
         self.prepare = partial(
-            views_of,
+            prepare_image,
             spec=self.config.input,
             familiar=self.config.familiar,
             compact=self.compact.config.input if self.compact else None,
@@ -150,11 +150,11 @@ class DetectorStage(Stage[Seen]):
         return self.compact.seconds() if self.compact and step == LARGE else None
 
     def answer(
-        self, rows: range, seen: list[Seen | ImageError | None], keeps: Keeps
+        self, rows: range, seen: list[PreparedImage | ImageError | None], keeps: Keeps
     ) -> list[Answer]:
         """One batch of files -> answers."""
         compact = None if keeps(LARGE) else self.compact
-        pictures = [_views(item, keeps) for item in seen if isinstance(item, Seen)]
+        pictures = [_views(item, keeps) for item in seen if isinstance(item, PreparedImage)]
         judged = iter(_judge(compact or self._detector, pictures))
         return [
             self._fallback(item.fault, str(item), item.size)
@@ -164,7 +164,7 @@ class DetectorStage(Stage[Seen]):
             if item is not None
         ]
 
-    def _answer(self, judged: _Judged | Exception, seen: Seen, compact: bool) -> Answer:
+    def _answer(self, judged: _Judged | Exception, seen: PreparedImage, compact: bool) -> Answer:
         if isinstance(judged, Exception):
             return self._fallback(
                 "model", f"the model failed on this picture ({judged})", seen.size
@@ -179,7 +179,7 @@ class DetectorStage(Stage[Seen]):
         return Answer(self.config.prior_logit, status, detail, size=size)
 
 
-def _views(seen: Seen, keeps: Keeps) -> Views:
+def _views(seen: PreparedImage, keeps: Keeps) -> Views:
     """What is looked at by the detector whose turn it is."""
     if seen.compact is not None and not keeps(LARGE):
         return seen.compact

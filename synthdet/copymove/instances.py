@@ -22,7 +22,7 @@ from synthdet.inference.refine import Refinement, refine
 from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.inference.weights import LocalizationSpec
 from synthdet.preprocessing.resizing import Image, Map, resize, resize_map
-from synthdet.preprocessing.turns import turn, turn_back
+from synthdet.preprocessing.test_time_augmentation import inverse, transform
 
 CLASS, MASK = "class_logit", "mask_logit"  # the graph's outputs: float32 NxQ and NxQxhxw
 
@@ -175,7 +175,7 @@ class InstanceFinder:
         """One picture, uint8 HxWx3 RGB from 1x1 -> regions, map and logit, as `Locates` says.
 
         The whole picture is squeezed into the network's square, so ``max_side`` has no effect.
-        The regions are those of all turned views together; the map is the mean of theirs.
+        The regions are those of all transformed views together; the map is the mean of theirs.
         """
         height, width = image.shape[:2]
         classes, probabilities = self._run(image, views)
@@ -199,15 +199,15 @@ class InstanceFinder:
         return [Region(*one) for one in zip(masks, logits, strict=True)]
 
     def _run(self, image: Image, views: int) -> tuple[Floats, Floats]:
-        """A picture -> probabilities of its V turned views: classes VxQ, masks VxQxSxS."""
+        """A picture -> probabilities of its V transformed views: classes VxQ, masks VxQxSxS."""
         size = self.config.input.size
         square = resize(image, size, size)
-        raw = self.model.run(np.stack([turn(square, view) for view in range(views)]))
+        raw = self.model.run(np.stack([transform(square, view) for view in range(views)]))
         if not all(np.isfinite(raw[name]).all() for name in (CLASS, MASK)):
             raise ArithmeticError("the model answered numbers that are not finite")
         masks = np.array(
             [
-                [turn_back(resize_map(one, size, size), view) for one in raw[MASK][view]]
+                [inverse(resize_map(one, size, size), view) for one in raw[MASK][view]]
                 for view in range(views)
             ]
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.decisions.out_of_distribution import Familiar, statistics
+from synthdet.decisions.out_of_distribution import TypicalStatistics, statistics
 
 if TYPE_CHECKING:
     from synthdet.io.images import LoadedImage
@@ -19,7 +19,7 @@ LEAST_JPEG_QUALITY = 65
 
 
 def doubts(
-    loaded: "LoadedImage", view: npt.NDArray[np.uint8], familiar: Familiar | None = None
+    loaded: "LoadedImage", view: npt.NDArray[np.uint8], familiar: TypicalStatistics | None = None
 ) -> tuple[str, ...]:
     """What speaks against believing the verdict on this picture; most often nothing.
 

@@ -29,8 +29,8 @@ _KEPT = 0.98  # of the correlations, so that few pictures cannot make a directio
 
 
 @dataclass(frozen=True)
-class Familiar:
-    """What validation pictures are like.
+class TypicalStatistics:
+    """The typical statistics of validation images.
 
     Attributes:
         names: of the K statistics, as `STATISTICS`.
@@ -102,7 +102,7 @@ def statistics(view: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     )
 
 
-def fit(vectors: Vectors, share: float) -> Familiar:
+def fit(vectors: Vectors, share: float) -> TypicalStatistics:
     """Mean, covariance with weakened correlations, and the distance that ``share`` of them keep.
 
     Args:
@@ -112,7 +112,7 @@ def fit(vectors: Vectors, share: float) -> Familiar:
     covariance = np.cov(vectors, rowvar=False) + _RIDGE * np.eye(vectors.shape[1])
     covariance = _KEPT * covariance + (1 - _KEPT) * np.diag(np.diag(covariance))
     mean = vectors.mean(axis=0)
-    free = Familiar(list(STATISTICS), mean.tolist(), covariance.tolist(), share, 1.0)
+    free = TypicalStatistics(list(STATISTICS), mean.tolist(), covariance.tolist(), share, 1.0)
     return replace(free, distance=max(_RIDGE, float(np.quantile(free.distances(vectors), share))))
 
 

@@ -17,8 +17,8 @@ from synthdet.inference.refine import Refinement, refine
 from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from synthdet.preprocessing.resizing import Image, Map, reduce_to, resize, resize_map
+from synthdet.preprocessing.test_time_augmentation import inverse, transform
 from synthdet.preprocessing.tiles import Tiling
-from synthdet.preprocessing.turns import turn, turn_back
 
 MASK, HEAD = "mask_logit", "logit"  # the graph's outputs: float32 NxSxS, and N where it has a head
 _SCORED_SIDE = 512  # pixels of the map from which a picture's score is taken
@@ -59,7 +59,7 @@ class Locates(Protocol):
 
         Args:
             image: the picture.
-            views: how many turned views of it are averaged, 1 to 5.
+            views: how many transformed views of it are averaged, 1 to 5.
             refinement: how the map is fitted to the picture's edges.
             max_side: work on the picture reduced to this long side, where the weights do not
                 ask for less; the map has the picture's own size all the same.
@@ -156,14 +156,14 @@ class Localizer:
         return values, log_mean_exp(heads) if heads else None
 
     def _run(self, squares: list[Image], views: int) -> Iterator[tuple[Map, float | None]]:
-        """Squares -> raw map and raw head of each, averaged over its turned views."""
-        turned = [turn(square, view) for square, view in product(squares, range(views))]
-        raw = self.model.run(np.stack(turned))
+        """Squares -> raw map and raw head of each, averaged over its transformed views."""
+        transformed = [transform(square, view) for square, view in product(squares, range(views))]
+        raw = self.model.run(np.stack(transformed))
         heads = raw[HEAD] if self.spec.image_score == "head" else None
         if not np.isfinite(raw[MASK]).all() or not (heads is None or np.isfinite(heads).all()):
             raise ArithmeticError("the model answered numbers that are not finite")
-        for start in range(0, len(turned), views):
-            parts = [turn_back(raw[MASK][start + view], view) for view in range(views)]
+        for start in range(0, len(transformed), views):
+            parts = [inverse(raw[MASK][start + view], view) for view in range(views)]
             head = None if heads is None else float(heads[start : start + views].mean())
             yield np.mean(parts, axis=0, dtype=np.float32), head
 

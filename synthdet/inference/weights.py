@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from synthdet.decisions.out_of_distribution import Familiar
+from synthdet.decisions.out_of_distribution import TypicalStatistics
 from synthdet.errors import WeightsError
 from synthdet.inference.external_data import external_files
 from synthdet.preprocessing.detector_views import InputSpec
@@ -143,7 +143,7 @@ class WeightsConfig:
     conformal: dict[str, list[float]] = field(default_factory=dict)
     stored: Storage = "fp32"
     unfit: list[Precision] = field(default_factory=list)
-    familiar: Familiar | None = None
+    familiar: TypicalStatistics | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -241,7 +241,7 @@ def _parse(raw: dict[str, Any]) -> WeightsConfig:
     if fields.get("fusion") is not None:
         fields["fusion"] = FusionSpec(**fields["fusion"])
     if fields.get("familiar") is not None:
-        fields["familiar"] = Familiar(**fields["familiar"])
+        fields["familiar"] = TypicalStatistics(**fields["familiar"])
     config = WeightsConfig(**fields)
     if config.task not in get_args(Task):
         raise ValueError(f"task is {config.task!r}, expected one of {', '.join(get_args(Task))}")

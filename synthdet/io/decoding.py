@@ -340,7 +340,7 @@ class WorkerPool(Generic[T]):
 class DecodePool(WorkerPool[T]):
     """Decodes files in worker processes.
 
-    with DecodePool(2, DecodeLimits(), partial(views_of, spec=spec)) as pool:
+    with DecodePool(2, DecodeLimits(), partial(prepare_image, spec=spec)) as pool:
         futures = [pool.submit(path) for path in paths]
         seen = [future.result() for future in futures]
     """

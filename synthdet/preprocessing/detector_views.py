@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.decisions.input_warnings import doubts
-from synthdet.decisions.out_of_distribution import Familiar
+from synthdet.decisions.out_of_distribution import TypicalStatistics
 from synthdet.errors import WeightsError
 from synthdet.preprocessing.resizing import Image, crop, fill_out, on_grid, resize
 
@@ -100,7 +100,7 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreparedImage:
     """What a decode worker sends back of one file: its views, and what there is to know of it.
 
     Attributes:
@@ -115,17 +115,17 @@ class Seen:
     size: tuple[int, int] | None = None  # of the stored raster
 
 
-def views_of(
+def prepare_image(
     loaded: "LoadedImage",
     spec: InputSpec,
-    familiar: Familiar | None = None,
+    familiar: TypicalStatistics | None = None,
     compact: InputSpec | None = None,
-) -> Seen:
+) -> PreparedImage:
     """A decoded file -> its views, and what speaks against it; runs in the decode workers."""
     views = make_views(loaded.pixels, spec)
     notes = loaded.notes + doubts(loaded, views.pixels[0], familiar)
     small = None if compact is None else make_views(loaded.pixels, compact)
-    return Seen(views, notes, small, size=loaded.stored_size)
+    return PreparedImage(views, notes, small, size=loaded.stored_size)
 
 
 def make_views(image: Image, spec: InputSpec) -> Views:

@@ -22,7 +22,7 @@ from synthdet.inference.detector import Detector
 from synthdet.inference.weights import read_config
 from synthdet.io.images import LoadedImage
 from synthdet.io.manifest import Manifest, Row
-from synthdet.preprocessing.detector_views import InputSpec, Seen, Views
+from synthdet.preprocessing.detector_views import InputSpec, PreparedImage, Views
 from tests.conftest import ModelStandIn, picture, write_detector, write_localizer
 from tests.contest.test_masking import ScriptedLocator, ScriptedPool, located
 
@@ -305,6 +305,6 @@ def test_workers_send_the_views_of_both(tmp_path: Path) -> None:
     compact = write_detector(tmp_path / "compact", InputSpec(24))
     for folder, side in ((compact, 24), (None, None)):
         seen = DetectorStage(Options(large, compact=folder), print).prepare(loaded(0))
-        assert isinstance(seen, Seen)
+        assert isinstance(seen, PreparedImage)
         assert seen.views.pixels.shape[1] == 32
         assert (seen.compact and seen.compact.pixels.shape[1]) == side

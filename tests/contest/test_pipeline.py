@@ -20,7 +20,7 @@ from synthdet.errors import ImageError
 from synthdet.inference.detector import Detector
 from synthdet.inference.weights import read_config
 from synthdet.io.manifest import Manifest, Row
-from synthdet.preprocessing.detector_views import InputSpec, Seen, Views
+from synthdet.preprocessing.detector_views import InputSpec, PreparedImage, Views
 from tests.conftest import ModelStandIn, write_detector
 
 PRIOR = 0.25  # of the tiny detector
@@ -41,15 +41,15 @@ class ScriptedPool:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def submit(self, path: Path) -> "Future[Seen]":
-        future: Future[Seen] = Future()
+    def submit(self, path: Path) -> "Future[PreparedImage]":
+        future: Future[PreparedImage] = Future()
         if path.suffix == ".bad":
             future.set_exception(ImageError("undecodable", f"{path} is not an image"))
         elif path.suffix != ".hang":
             number = int(path.stem)
             pixels = np.full((3, 32, 32, 3), number, np.uint8)
             notes = ("truncated",) if path.suffix == ".cut" else ()
-            future.set_result(Seen(Views(pixels, np.full(3, 1 / 3, np.float32)), notes))
+            future.set_result(PreparedImage(Views(pixels, np.full(3, 1 / 3, np.float32)), notes))
         return future
 
 
@@ -224,8 +224,8 @@ def test_a_run_that_breaks_keeps_its_answers(run: Any, monkeypatch: pytest.Monke
             raise RuntimeError("can't start new thread")
         return real(self, batch, files)
 
-    real = scoring_run.RowPass._collect
-    monkeypatch.setattr(scoring_run.RowPass, "_collect", collect)
+    real = scoring_run.ScoringRun._collect
+    monkeypatch.setattr(scoring_run.ScoringRun, "_collect", collect)
     result = run(numbered(12))
     assert result.logits.ended == "failed"
     assert logits(result) == [*range(8), *[PRIOR] * 4]

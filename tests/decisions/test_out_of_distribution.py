@@ -5,16 +5,16 @@ import pytest
 from PIL import Image, ImageFilter
 
 from synthdet.contest.entry import SHIPPED
-from synthdet.decisions.out_of_distribution import STATISTICS, Familiar, fit, statistics
+from synthdet.decisions.out_of_distribution import STATISTICS, TypicalStatistics, fit, statistics
 from synthdet.errors import WeightsError
 from synthdet.inference.weights import read_config
 from synthdet.io.images import LoadedImage
-from synthdet.preprocessing.detector_views import views_of
+from synthdet.preprocessing.detector_views import prepare_image
 from tests.conftest import picture
 
 ROOT = Path(__file__).parents[2]
 SIZE = len(STATISTICS)
-PLAIN = Familiar(list(STATISTICS), [0.0] * SIZE, np.eye(SIZE).tolist(), 0.9, 2.0)
+PLAIN = TypicalStatistics(list(STATISTICS), [0.0] * SIZE, np.eye(SIZE).tolist(), 0.9, 2.0)
 
 
 def of(view: np.ndarray) -> dict[str, float]:
@@ -51,7 +51,7 @@ def test_the_distance_is_mahalanobis() -> None:
     vectors = np.zeros((2, SIZE))
     vectors[0, :2] = 3, 4
     assert PLAIN.distances(vectors) == pytest.approx([5, 0])
-    wide = Familiar(list(STATISTICS), [1.0] * SIZE, (4 * np.eye(SIZE)).tolist(), 0.9, 2.0)
+    wide = TypicalStatistics(list(STATISTICS), [1.0] * SIZE, (4 * np.eye(SIZE)).tolist(), 0.9, 2.0)
     assert wide.distances(vectors + 1) == pytest.approx([2.5, 0])
 
 
@@ -83,7 +83,7 @@ def test_pictures_that_are_all_alike_can_be_fitted() -> None:
 )
 def test_numbers_that_do_not_fit_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(WeightsError, match=message):
-        Familiar(**{**vars(PLAIN), **fields})
+        TypicalStatistics(**{**vars(PLAIN), **fields})
 
 
 def far(pixels: np.ndarray) -> bool:
@@ -91,7 +91,7 @@ def far(pixels: np.ndarray) -> bool:
     config = read_config(SHIPPED["detector"])
     assert config.familiar is not None
     loaded = LoadedImage(pixels, pixels.shape[:2], 1, ())
-    notes = views_of(loaded, config.input, config.familiar).notes
+    notes = prepare_image(loaded, config.input, config.familiar).notes
     return any(note.startswith("far from what the model was validated on") for note in notes)
 
 
@@ -116,4 +116,4 @@ def test_the_shipped_weights_do_not_warn_of_photographs() -> None:
 def test_weights_that_say_nothing_warn_of_nothing() -> None:
     config = read_config(SHIPPED["detector"])
     pixels = picture(0, 300, 300)
-    assert views_of(LoadedImage(pixels, (300, 300), 1, ()), config.input).notes == ()
+    assert prepare_image(LoadedImage(pixels, (300, 300), 1, ()), config.input).notes == ()

@@ -10,7 +10,7 @@ from synthdet.errors import UsageError
 from synthdet.inference.weights import WeightsConfig
 from synthdet.io.images import LoadedImage
 from synthdet.preprocessing import operations
-from synthdet.preprocessing.detector_views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, prepare_image
 
 CONFIG = WeightsConfig(
     name="tiny",
@@ -94,7 +94,7 @@ def test_what_lies_outside_the_validation_is_doubted() -> None:
 
 
 def test_doubts_stand_in_the_notes_of_a_row() -> None:
-    notes = views_of(loaded(10, 10), InputSpec(32)).notes
+    notes = prepare_image(loaded(10, 10), InputSpec(32)).notes
     assert [note.partition(":")[0] for note in notes] == ["too small"]
 
 

@@ -30,7 +30,7 @@ from synthdet.io import decoding, images
 from synthdet.io.decoding import DecodeLimits, DecodePool
 from synthdet.io.images import LoadedImage, load_image
 from synthdet.io.messages import encode
-from synthdet.preprocessing.detector_views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, prepare_image
 
 ROOT = Path(__file__).parents[2]
 LIMITS = DecodeLimits(seconds=1.0, memory_bytes=256 * 2**20)
@@ -148,9 +148,9 @@ def test_workers_make_the_same_views_as_the_caller(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.jpg")
     spec = InputSpec(32, native=5, reduced=1)
-    with DecodePool(1, DecodeLimits(), partial(views_of, spec=spec)) as pool:
+    with DecodePool(1, DecodeLimits(), partial(prepare_image, spec=spec)) as pool:
         seen = pool.submit(tmp_path / "a.jpg").result()
-    expected = views_of(load_image(tmp_path / "a.jpg"), spec)
+    expected = prepare_image(load_image(tmp_path / "a.jpg"), spec)
     np.testing.assert_array_equal(seen.views.pixels, expected.views.pixels)
     np.testing.assert_array_equal(seen.views.weights, expected.views.weights)
 
@@ -257,10 +257,10 @@ import sys
 from functools import partial
 from pathlib import Path
 from synthdet.io.decoding import DecodeLimits, DecodePool
-from synthdet.preprocessing.detector_views import InputSpec, views_of
+from synthdet.preprocessing.detector_views import InputSpec, prepare_image
 
 held = bytearray(b"x" * 400 * 2**20)
-with DecodePool(1, DecodeLimits(), partial(views_of, spec=InputSpec(32))) as pool:
+with DecodePool(1, DecodeLimits(), partial(prepare_image, spec=InputSpec(32))) as pool:
     pool.submit(Path(sys.argv[1])).result()
 print(pool.peak_bytes)
 """

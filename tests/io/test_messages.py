@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from synthdet.errors import ImageError
 from synthdet.io.images import LoadedImage
 from synthdet.io.messages import Part, encode, receive
-from synthdet.preprocessing.detector_views import Seen, Views
+from synthdet.preprocessing.detector_views import PreparedImage, Views
 
 
 def takes(parts: list[Part]) -> Callable[[int], bytes]:
@@ -64,7 +64,7 @@ def test_arrays_come_back(shape: tuple[int, ...], kind: type) -> None:
 
 def test_what_workers_send_comes_back() -> None:
     views = Views(np.ones((2, 4, 4, 3), np.uint8), np.array([0.5, 0.5], np.float32))
-    seen = sent((Seen(views, ("a note",), size=(4, 9)),))[0]
+    seen = sent((PreparedImage(views, ("a note",), size=(4, 9)),))[0]
     np.testing.assert_array_equal(seen.views.pixels, views.pixels)
     assert (seen.notes, seen.size) == (("a note",), (4, 9))
     loaded = sent(LoadedImage(np.zeros((4, 5, 3), np.uint8), (4, 5), 6, (), 90))

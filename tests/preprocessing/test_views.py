@@ -15,8 +15,8 @@ from synthdet.preprocessing.resizing import (
     resize,
     resize_map,
 )
+from synthdet.preprocessing.test_time_augmentation import MAX_TRANSFORMS, inverse, transform
 from synthdet.preprocessing.tiles import Tiling
-from synthdet.preprocessing.turns import MAX_TURNS, turn, turn_back
 
 
 def coordinates(height: int, width: int) -> np.ndarray:
@@ -152,19 +152,20 @@ def test_a_spec_that_makes_no_sense_names_the_field_and_the_range(field: str, va
 SIDES = st.integers(1, 150)
 
 
-@given(SIDES, SIDES, st.integers(0, MAX_TURNS - 1))
-def test_every_turn_is_undone_exactly(height: int, width: int, view: int) -> None:
+@given(SIDES, SIDES, st.integers(0, MAX_TRANSFORMS - 1))
+def test_every_transform_is_undone_exactly(height: int, width: int, view: int) -> None:
     image = numbered(height, width)
-    turned = turn(image, view)
-    assert turned.flags["C_CONTIGUOUS"]
+    transformed = transform(image, view)
+    assert transformed.flags["C_CONTIGUOUS"]
     values = image[:, :, 0].astype(np.float32)
-    np.testing.assert_array_equal(turn_back(turned[:, :, 0].astype(np.float32), view), values)
+    np.testing.assert_array_equal(inverse(transformed[:, :, 0].astype(np.float32), view), values)
 
 
-def test_the_turns_are_five_different_ones() -> None:
+def test_the_transforms_are_five_different_ones() -> None:
     image = numbered(4, 4)
-    assert len({turn(image, view).tobytes() for view in range(MAX_TURNS)}) == MAX_TURNS == 5
-    np.testing.assert_array_equal(turn(image, 0), image)
+    views = {transform(image, view).tobytes() for view in range(MAX_TRANSFORMS)}
+    assert len(views) == MAX_TRANSFORMS == 5
+    np.testing.assert_array_equal(transform(image, 0), image)
 
 
 @given(SIDES, SIDES, st.integers(8, 64), st.floats(0, 0.75))

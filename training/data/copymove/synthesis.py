@@ -52,7 +52,7 @@ from training.data.copymove.instances import (
     untouched,
 )
 from training.data.forgery.sheet import instances_sheet
-from training.data.forgery.transfer import age
+from training.data.forgery.transfer import pre_compress
 from training.data.readers.localization import read_photographs
 
 COLUMNS = (
@@ -129,7 +129,7 @@ class Synthesiser:
             figure = draw_figure(self.style, side, side, rng)
             return figure.image, of_figure(figure), "figures", f"figure-{self.seed}-{number}"
         photograph = self.photographs[self._turn(number // 2 + attempt * 7919)]
-        image = age(_square(load_pair(photograph)[0], rng), _HISTORY, rng)
+        image = pre_compress(_square(load_pair(photograph)[0], rng), _HISTORY, rng)
         return image, of_photograph(image), "photographs", photograph.group
 
     def _turn(self, number: int) -> int:

@@ -21,7 +21,7 @@ from training.data.forgery.kinds import (
 )
 from training.data.forgery.recipe import ForgeRecipe
 from training.data.forgery.regions import Segments
-from training.data.forgery.transfer import age, limit
+from training.data.forgery.transfer import limit, pre_compress
 from training.data.generators.base import Generator
 
 __all__ = [
@@ -83,8 +83,8 @@ def make_scene(
     image, segments = limit(image, segments, recipe.longest, rng)
     donor, donor_segments = limit(donor, donor_segments, recipe.longest, rng)
     return Scene(
-        image=age(image, recipe.history, rng),
-        donor=age(donor, recipe.history, rng),
+        image=pre_compress(image, recipe.history, rng),
+        donor=pre_compress(donor, recipe.history, rng),
         recipe=recipe,
         rng=rng,
         generator=generator,

@@ -1,4 +1,4 @@
-"""What happens to pixels on their way into a forgery: cut, aged, moved, matched in colour."""
+"""What pixels pass on their way into a forgery: cut, pre-compress, move, match in colour."""
 
 from dataclasses import dataclass
 
@@ -48,8 +48,8 @@ def limit(
     return image, None if segments is None else segments[window]
 
 
-def age(image: Image, share: float, rng: np.random.Generator) -> Image:
-    """Let a ``share`` of pictures have been a JPEG of quality 60 to 98 before."""
+def pre_compress(image: Image, share: float, rng: np.random.Generator) -> Image:
+    """Compress a ``share`` of images beforehand, as JPEGs of quality 60 to 98."""
     quality = int(rng.integers(60, 98, endpoint=True))
     return operations.jpeg(image, quality) if rng.random() < share else image
 

@@ -21,7 +21,7 @@ from training.data.forgery.blending import BLENDS, feather, hard, poisson
 from training.data.forgery.regions import SHAPES, draw_region
 from training.data.forgery.sheet import Step, contact_sheet, outline
 from training.data.forgery.synthesis import main
-from training.data.forgery.transfer import STILL, Turn, age, limit, match_colours, move
+from training.data.forgery.transfer import STILL, Turn, limit, match_colours, move, pre_compress
 from training.data.generators.base import Generator
 from training.data.readers.localization import read_pairs
 from training.schema import validate
@@ -161,8 +161,8 @@ class TestRecompression:
         assert np.mean([forged.mask.any() for forged in kept]) > 0.7
 
     def test_some_photographs_have_been_a_jpeg_before(self) -> None:
-        assert np.array_equal(age(photograph(), 0.0, rng()), photograph())
-        assert not np.array_equal(age(photograph(), 1.0, rng()), photograph())
+        assert np.array_equal(pre_compress(photograph(), 0.0, rng()), photograph())
+        assert not np.array_equal(pre_compress(photograph(), 1.0, rng()), photograph())
 
 
 class TestKinds:

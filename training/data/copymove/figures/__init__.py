@@ -7,12 +7,12 @@ training sees ``train``, so that figures in the style ``test`` say what was lear
 
 import numpy as np
 
-from training.data.copymove.figures import style_test, style_train
+from training.data.copymove.figures import held_out_style, training_style
 from training.data.copymove.figures.base import Box, Figure, Panel, Style, compose
 
 __all__ = ["STYLES", "Box", "Figure", "Panel", "Style", "draw_figure"]
 
-STYLES: dict[str, Style] = {"train": style_train.STYLE, "test": style_test.STYLE}
+STYLES: dict[str, Style] = {"train": training_style.STYLE, "test": held_out_style.STYLE}
 
 
 def draw_figure(style: str, height: int, width: int, rng: np.random.Generator) -> Figure:

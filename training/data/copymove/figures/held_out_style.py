@@ -1,7 +1,7 @@
 """Figures to measure on: uneven mosaics under small letters, serif; six other kinds of panel.
 
-Nothing here is a variation of what `style_train` draws: bands are torn polygons with a halo, lanes
-are stained blue on white, cells are spindles under phase contrast, and so on.
+Nothing here is a variation of what `training_style` draws: bands are torn polygons with a halo,
+lanes are stained blue on white, cells are spindles under phase contrast, and so on.
 """
 
 from collections.abc import Sequence
