@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository
 
@@ -33,7 +32,7 @@ from synthdet.benchmark.runs import Case, Eager, Run, run_entry
 from synthdet.benchmark.table import DECODE, EAGER, ENTRY, SESSION, Row, make_rows, show, write_csv
 from synthdet.errors import SynthdetError
 from synthdet.host_resources import available_cpus
-from synthdet.inference.session import Provider
+from synthdet.inference.providers import PROVIDERS
 from synthdet.inference.weights import read_config
 from synthdet.process_setup import say
 
@@ -155,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batches", type=int, nargs="+", default=[None], metavar="N",
         help="Most views in one call of the model, each number measured by itself. By default "
         "the device decides.")
-    add("--provider", choices=get_args(Provider), default="auto",
+    add("--provider", choices=PROVIDERS, default="auto",
         help="As main.py takes it. The table names what really ran. The default is %(default)s.")
     add("--eager-precision", nargs="+", choices=tuple(EAGER), default=tuple(EAGER),
         help="Precisions of PyTorch. The default is both.")

@@ -27,6 +27,7 @@ from synthdet.cli import answer, check_page, provenance, write_report_page
 from synthdet.contest import arguments
 from synthdet.contest.entry import SHIPPED
 from synthdet.errors import SynthdetError, UsageError
+from synthdet.inference.providers import PROVIDERS
 from synthdet.inference.weights import read_config
 from synthdet.process_setup import catch_signals, mend_streams, say
 
@@ -81,8 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", metavar="DIR", type=Path, action="append", default=[],
         help="Use the model in this folder instead of the shipped one of its task. May be "
         "repeated for models of different tasks.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the model on this device; auto takes a GPU where there is one.")
+    add("--provider", choices=PROVIDERS, default="auto",
+        help="Run the model on this backend; auto takes a GPU where there is one, and OpenVINO "
+        "where it is installed and the CPU computes in bf16.")
     # fmt: on
     return parser
 

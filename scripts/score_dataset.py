@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # run as a program: put the repository, not this 
 from synthdet import __version__
 from synthdet.contest.arguments import MAX_VIEWS, Parser, add_limits, positive_float, positive_int
 from synthdet.errors import SynthdetError, UsageError
+from synthdet.inference.providers import PROVIDERS
 from synthdet.process_setup import mend_streams, say
 
 _PACKAGE = Path(__file__).resolve().parents[1] / "synthdet"
@@ -215,7 +216,7 @@ def _fits(resources: dict[str, float], needs: dict[str, float]) -> int:
 
 def _options(args: argparse.Namespace, weights: Path) -> Any:
     from synthdet.contest.options import LocateOptions, Options
-    from synthdet.inference.session import Provider
+    from synthdet.inference.providers import Provider
     from synthdet.io.decoding import DecodeLimits
 
     share = max(1, round(args.cpus))
@@ -281,8 +282,9 @@ def _parser() -> Parser:
         help="CPUs of each worker, for as many decode processes. The default is 1.")
     add("--gpus", metavar="N", type=positive_float, default=0.0,
         help="GPUs of each worker; 0.5 lets two share one. By default none.")
-    add("--provider", choices=("auto", "cuda", "cpu"), default="auto",
-        help="Run the models on this device. By default a GPU where --gpus grants one.")
+    add("--provider", choices=PROVIDERS, default="auto",
+        help="Run the models on this backend. The default, auto, takes a GPU where --gpus grants "
+        "one, else the CPU by ONNX Runtime.")
     add("--batch-size", metavar="N", type=positive_int,
         help="Run N images through the model at once. By default the device decides.")
     add("--block-rows", metavar="N", type=positive_int, default=1000,

@@ -19,6 +19,7 @@ from typing import Any
 from synthdet import __version__
 from synthdet.contest import arguments
 from synthdet.errors import OutputError, UsageError
+from synthdet.inference.providers import PROVIDERS
 from synthdet.io.manifest import SUFFIXES
 from synthdet.process_setup import printable, say
 
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", metavar="DIR", action="append", default=[],
         help="Use the model in this folder instead of the shipped one of its task. May be "
         "repeated for models of different tasks.")
-    add("--provider", choices=("auto", "cuda", "openvino", "cpu"), default="auto",
+    add("--provider", choices=PROVIDERS, default="auto",
         help="Run the model on this backend; auto takes a GPU where there is one, and OpenVINO "
         "where it is installed and the CPU computes in bf16.")
     add("--version", action="version", version=f"synthdet {__version__}")

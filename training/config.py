@@ -15,7 +15,7 @@ from synthdet.inference.weights import Storage
 from synthdet.preprocessing.detector_views import InputSpec
 from training.data.augmentation.augment import AugmentConfig
 from training.data.forgery.recipe import ForgeRecipe
-from training.data.readers.localization import READERS
+from training.data.readers.localization import LOCALIZATION_READERS
 from training.losses.sets import Matching, Weights
 from training.models import MODELS, parse_options
 from training.schema import Share, Strict, override, put, read_yaml, suggest, validate
@@ -320,8 +320,9 @@ class PairSetConfig(Strict):
 
     Attributes:
         path: what the reader wants: a folder, or a CSV.
-        reader: how it is laid out, a key of `training.data.readers.localization.READERS`. Samples
-            with a mask are used as they are; those without are photographs, which are forged.
+        reader: how it is laid out, a key of `LOCALIZATION_READERS` in
+            `training.data.readers.localization`. Samples with a mask are used as they are; those
+            without are photographs, which are forged.
         weight: share of its draws beside the other sets'.
         split: instead of what the layout says of its samples, such as ``train``.
         where: column -> value that a row must have; for the reader ``photographs`` alone.
@@ -335,8 +336,9 @@ class PairSetConfig(Strict):
 
     @model_validator(mode="after")
     def _has_a_reader(self) -> "PairSetConfig":
-        if self.reader not in READERS:
-            raise ValueError(f"unknown reader {self.reader!r}, {suggest(self.reader, READERS)}")
+        if self.reader not in LOCALIZATION_READERS:
+            known = suggest(self.reader, LOCALIZATION_READERS)
+            raise ValueError(f"unknown reader {self.reader!r}, {known}")
         return self
 
 

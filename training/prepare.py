@@ -145,7 +145,7 @@ def what_trains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
-    """Write a manifest whose paths are relative to it, for `read_manifest`.
+    """Write a manifest whose paths are relative to it, for `read_training_manifest`.
 
     Raises:
         OutputError: it cannot be written.

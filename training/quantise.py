@@ -25,7 +25,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from synthdet.errors import ImageError, SynthdetError, WeightsError
-from synthdet.evaluation.labelled import LabelledSet, Sample, read_set
+from synthdet.evaluation.labelled import LabelledImage, LabelledSet, read_set
 from synthdet.inference.detector import Detector
 from synthdet.inference.session import add_self_test
 from synthdet.inference.weights import GRAPHS, read_config, sha256_of
@@ -159,7 +159,7 @@ def _write_graph(folder: Path, graph: Path, labelled: LabelledSet) -> None:
     prepared.unlink()
 
 
-def _views(sample: Sample, spec: InputSpec) -> Views | None:
+def _views(sample: LabelledImage, spec: InputSpec) -> Views | None:
     try:
         return make_views(load_image(sample.path).pixels, spec)
     except ImageError:

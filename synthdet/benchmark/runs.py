@@ -12,7 +12,7 @@ from typing import Any
 
 from synthdet.benchmark.pictures import Size
 from synthdet.errors import SynthdetError
-from synthdet.inference.session import Provider
+from synthdet.inference.providers import Provider
 from synthdet.process_setup import say
 
 _MIB = 2**20

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from synthdet import __version__
 from synthdet.errors import UsageError
+from synthdet.inference.providers import PROVIDERS
 
 MAX_VIEWS = 5  # MAX_TRANSFORMS of preprocessing.test_time_augmentation, which imports slowly
 
@@ -53,7 +54,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         "default the first batches find what is fastest.")
     add("--workers", metavar="N", type=positive_int,
         help="Decode in N processes. By default one for each CPU that may be used.")
-    add("--provider", choices=("auto", "cuda", "openvino", "cpu"), default="auto",
+    add("--provider", choices=PROVIDERS, default="auto",
         help="Run the model on this backend. The default, auto, takes a GPU where there is one, "
         "and OpenVINO where it is installed and the CPU computes in bf16. One that does not run, "
         "or answers otherwise than the weights' self-test, is left out with a warning, and the "

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synthdet.inference.providers import Provider
 from synthdet.inference.refine import Refinement
-from synthdet.inference.session import Provider
 from synthdet.io.decoding import DecodeLimits
 
 

@@ -25,7 +25,7 @@ LARGE = "large detector"  # the compact one answers
 COMPACT_NOTE = "by the compact detector, for time"
 
 S = TypeVar("S")  # what decode workers make of a picture
-_Judged = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
+_Scored = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
 Keeps = Callable[[str], bool]  # whether the governor still grants a step
 
 
@@ -164,7 +164,7 @@ class DetectorStage(Stage[PreparedImage]):
             if item is not None
         ]
 
-    def _answer(self, judged: _Judged | Exception, seen: PreparedImage, compact: bool) -> Answer:
+    def _answer(self, judged: _Scored | Exception, seen: PreparedImage, compact: bool) -> Answer:
         if isinstance(judged, Exception):
             return self._fallback(
                 "model", f"the model failed on this picture ({judged})", seen.size
@@ -188,7 +188,7 @@ def _views(seen: PreparedImage, keeps: Keeps) -> Views:
 
 def _judge(
     detector: Detector | CompactDetector, pictures: Sequence[Views]
-) -> list[_Judged | Exception]:
+) -> list[_Scored | Exception]:
     """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
     try:
         logits, of_views = detector.judge(pictures)

@@ -15,8 +15,9 @@ from synthdet.copymove import matching
 from synthdet.copymove.instances import InstanceFinder
 from synthdet.copymove.regions import NOTHING, Region, answer, overlap
 from synthdet.inference.localizer import Located
+from synthdet.inference.providers import Provider
 from synthdet.inference.refine import Refinement, refine
-from synthdet.inference.session import Provider, Warn, warn_on_stderr
+from synthdet.inference.session import Warn, warn_on_stderr
 from synthdet.inference.weights import FusionSpec
 from synthdet.preprocessing.resizing import Image
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from synthdet.evaluation.mask_scoring import Answer
+from synthdet.evaluation.mask_scoring import MaskPrediction
 from synthdet.preprocessing.resizing import Image
 
 # Second differences in both directions: blind to planes, all noise and edges (Immerkær,
@@ -15,12 +15,12 @@ _WINDOW = 17  # pixels, side of the neighbourhood whose variance is taken
 _FLOOR = 0.1  # grey levels², so that flat areas, which have no noise, stay comparable
 
 
-def all_forged(image: Image) -> Answer:
+def all_forged(image: Image) -> MaskPrediction:
     """Every pixel of every picture is called forged; there is no opinion on the picture."""
-    return Answer(np.ones(image.shape[:2], np.float32), 0.0)
+    return MaskPrediction(np.ones(image.shape[:2], np.float32), 0.0)
 
 
-def noise_residual(image: Image) -> Answer:
+def noise_residual(image: Image) -> MaskPrediction:
     """How far the local noise level is from the picture's own, by rank.
 
     Variance of a high-pass residual in a window, its logarithm, its distance from the picture's
@@ -41,10 +41,12 @@ def noise_residual(image: Image) -> Answer:
     distance = np.abs(level - np.median(level))
     _, place, counts = np.unique(distance, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - counts / 2) / distance.size  # equal pixels share a rank
-    return Answer(ranks[place].reshape(distance.shape).astype(np.float32), float(level.std()))
+    return MaskPrediction(
+        ranks[place].reshape(distance.shape).astype(np.float32), float(level.std())
+    )
 
 
-BASELINES: Mapping[str, Callable[[Image], Answer]] = {
+BASELINES: Mapping[str, Callable[[Image], MaskPrediction]] = {
     "all-forged": all_forged,
     "noise-residual": noise_residual,
 }

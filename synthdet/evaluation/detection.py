@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.evaluation.labelled import Sample
+from synthdet.evaluation.labelled import LabelledImage
 from synthdet.evaluation.results import Row, format_table, interval_texts, scopes, share_text
 from synthdet.metrics.detection import auc, balanced_accuracy, summarise
 from synthdet.metrics.intervals import Indices, bootstrap_interval
@@ -60,7 +60,7 @@ class _Answers:
 
 
 def measure(
-    samples: Sequence[Sample],
+    samples: Sequence[LabelledImage],
     logits: Floats,
     even_odds: float = 0.0,
     kinds: Sequence[str] = ("family", "source"),
@@ -119,7 +119,7 @@ def format_rows(rows: Sequence[Row]) -> str:
     return format_table([header, *map(_text_cells, rows)])
 
 
-def _cluster(sample: Sample, interval: str) -> str:
+def _cluster(sample: LabelledImage, interval: str) -> str:
     """What a picture is drawn with; one whose source is not told stands for itself."""
     return sample.source or sample.group if interval == "sources" else sample.group
 

@@ -77,7 +77,7 @@ def read_forged_set(path: Path, reader: str | None = None) -> ForgedSet:
 
     Args:
         path: a table, or a folder.
-        reader: a key of `pair_readers.READERS`; None takes ``manifest`` for a table and for a
+        reader: a key of `pair_readers.PAIR_READERS`; None takes ``manifest`` for a table and for a
             folder with ``manifest.csv``, and ``folders`` for any other.
 
     Raises:

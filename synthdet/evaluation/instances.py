@@ -32,7 +32,7 @@ COLUMNS = ORIGIN + FIGURES
 
 
 @dataclass
-class Judged:
+class InstanceScores:
     """What one finder reached, picture by picture.
 
     Attributes:
@@ -78,7 +78,7 @@ def judge(
     samples: Sequence[Sample],
     finders: Mapping[str, Finder],
     advance: Callable[[], object] = lambda: None,
-) -> tuple[dict[str, Judged], list[str]]:
+) -> tuple[dict[str, InstanceScores], list[str]]:
     """Put every sample before every finder; each file is decoded once.
 
     Args:
@@ -89,7 +89,7 @@ def judge(
     Returns:
         What each finder reached, and a line for each file that gave no pixels.
     """
-    verdicts: dict[str, Judged] = defaultdict(Judged)
+    verdicts: dict[str, InstanceScores] = defaultdict(InstanceScores)
     left_out = []
 
     def load(sample: Sample) -> tuple[Image, Masks] | ImageError:
@@ -111,7 +111,9 @@ def judge(
     return dict(verdicts), left_out
 
 
-def measure(judged: Judged, kinds: Sequence[str] = ("source",), repeats: int = 500) -> list[Row]:
+def measure(
+    judged: InstanceScores, kinds: Sequence[str] = ("source",), repeats: int = 500
+) -> list[Row]:
     """Means over pictures, overall and for each scope, with 95 % bootstrap intervals.
 
     Args:
@@ -148,7 +150,7 @@ def format_rows(rows: Sequence[Row]) -> str:
     return format_table([header, *map(_text_cells, rows)])
 
 
-def _figures(judged: Judged, places: Indices) -> Row:
+def _figures(judged: InstanceScores, places: Indices) -> Row:
     """Means over some pictures, which may come more than once."""
     forged = judged.forged[places]
     called = np.array(judged.logits)[places] > 0

@@ -22,7 +22,7 @@ _PICTURE_HASH = re.compile(r"__([0-9a-f]{8,64})(?=_|$)")  # source__HASH_view: v
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LabelledImage:
     """One picture of known class.
 
     Attributes:
@@ -53,7 +53,7 @@ class LabelledSet:
 
     name: str
     sha256: str
-    samples: tuple[Sample, ...]
+    samples: tuple[LabelledImage, ...]
 
     @property
     def labels(self) -> npt.NDArray[np.bool_]:
@@ -147,7 +147,7 @@ def picture_id(name: str) -> str:
     return found[1] if found else name
 
 
-def _read_folders(folder: Path) -> list[Sample]:
+def _read_folders(folder: Path) -> list[LabelledImage]:
     missing = [name for name in CLASS_FOLDERS if not (folder / name).is_dir()]
     if missing:
         raise InputError(
@@ -162,14 +162,14 @@ def _read_folders(folder: Path) -> list[Sample]:
     ]
 
 
-def _folder_sample(folder: Path, file: Path, synthetic: bool) -> Sample:
+def _folder_sample(folder: Path, file: Path, synthetic: bool) -> LabelledImage:
     name = file.relative_to(folder).as_posix()
     _, *between, _ = name.split("/")
     source = between[0] if between else ""
-    return Sample(name, file, synthetic, source, source, picture_id(name))
+    return LabelledImage(name, file, synthetic, source, source, picture_id(name))
 
 
-def _read_table(path: Path, split: str | None) -> list[Sample]:
+def _read_table(path: Path, split: str | None) -> list[LabelledImage]:
     header, *records = parse(decode(read_bytes(path), path)) or [[]]
     named = [column for column in _NAME_COLUMNS if column in header]
     if not named or "label" not in header or (split and "split" not in header):
@@ -185,7 +185,7 @@ def _read_table(path: Path, split: str | None) -> list[Sample]:
     return samples
 
 
-def _table_sample(path: Path, row: dict[str, str], column: str) -> Sample:
+def _table_sample(path: Path, row: dict[str, str], column: str) -> LabelledImage:
     name, label = row[column], row.get("label", "")
     if label not in ("0", "1"):
         raise InputError(
@@ -193,7 +193,7 @@ def _table_sample(path: Path, row: dict[str, str], column: str) -> Sample:
             "correct the table"
         )
     source = row.get("source", "")
-    return Sample(
+    return LabelledImage(
         name=name,
         path=path.parent / name.replace("\\", "/"),
         synthetic=label == "1",
@@ -203,7 +203,7 @@ def _table_sample(path: Path, row: dict[str, str], column: str) -> Sample:
     )
 
 
-def _refuse_twice(path: Path, samples: list[Sample]) -> None:
+def _refuse_twice(path: Path, samples: list[LabelledImage]) -> None:
     seen = set()
     for sample in samples:
         if sample.name in seen:

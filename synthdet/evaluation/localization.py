@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from synthdet.evaluation.mask_scoring import THRESHOLDS, Judged
+from synthdet.evaluation.mask_scoring import THRESHOLDS, MaskScores
 from synthdet.evaluation.results import Row, format_table, interval_texts, scopes, share_text
 from synthdet.metrics.detection import auc
 from synthdet.metrics.intervals import Indices, bootstrap_interval
@@ -26,7 +26,9 @@ FIGURES = (
 COLUMNS = ORIGIN + FIGURES
 
 
-def measure(judged: Judged, kinds: Sequence[str] = ("source",), repeats: int = 500) -> list[Row]:
+def measure(
+    judged: MaskScores, kinds: Sequence[str] = ("source",), repeats: int = 500
+) -> list[Row]:
     """Means over pictures, overall and for each scope, with 95 % bootstrap intervals.
 
     Args:
@@ -72,13 +74,13 @@ def format_rows(rows: Sequence[Row]) -> str:
     return format_table([header, *map(_text_cells, rows)])
 
 
-def _pixel_figures(judged: Judged, places: Indices) -> Row:
+def _pixel_figures(judged: MaskScores, places: Indices) -> Row:
     """Means of `score_map` over some pictures, which may come more than once."""
     figures = summarise_maps([judged.pixels[place] for place in places], judged.forged[places])
     return {**figures, "pixel_auc": figures["auc_pos"]}
 
 
-def _shared(judged: Judged, places: Indices) -> Row:
+def _shared(judged: MaskScores, places: Indices) -> Row:
     """Dice at the one threshold that suits the forged pictures of a scope best."""
     forged = places[judged.forged[places]]
     if not forged.size:
@@ -88,7 +90,7 @@ def _shared(judged: Judged, places: Indices) -> Row:
     return {"shared_threshold": threshold, "shared_dice_pos": mean}
 
 
-def _intervals(judged: Judged, own: npt.NDArray[np.bool_], repeats: int) -> Row:
+def _intervals(judged: MaskScores, own: npt.NDArray[np.bool_], repeats: int) -> Row:
     """The image AUC of a scope, and the intervals of `WITH_INTERVALS`."""
     forged, scores = judged.forged, np.array(judged.scores)
     one_class = len(np.unique(forged[own])) == 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synthdet.errors import InputError
-from synthdet.evaluation.mask_scoring import Answer, Method
+from synthdet.evaluation.mask_scoring import MaskPrediction, Method
 from synthdet.evaluation.pairs import Sample, load_map
 from synthdet.formats.logits import read_logits
 from synthdet.formats.masks import base_name, mask_files
@@ -30,9 +30,9 @@ def file_method(folder: Path, samples: Sequence[Sample], logits: Path | None = N
     files = _files(folder, samples)
     scores = None if logits is None else _scores(logits, samples)
 
-    def answer(sample: Sample, _: Image) -> Answer:
+    def answer(sample: Sample, _: Image) -> MaskPrediction:
         found = load_map(sample, files[sample])
-        return Answer(found, map_score(found) if scores is None else scores[sample])
+        return MaskPrediction(found, map_score(found) if scores is None else scores[sample])
 
     return answer
 

@@ -21,7 +21,7 @@ THRESHOLDS = np.linspace(0, 1, 101)  # among which the best one for a whole set 
 
 
 @dataclass(frozen=True)
-class Answer:
+class MaskPrediction:
     """What a method says of one picture.
 
     Attributes:
@@ -33,11 +33,11 @@ class Answer:
     score: float
 
 
-Method = Callable[[Sample, Image], Answer]  # the file, and its pixels after the protocol
+Method = Callable[[Sample, Image], MaskPrediction]  # the file, and its pixels after the protocol
 
 
 @dataclass
-class Judged:
+class MaskScores:
     """What one method reached under one protocol, picture by picture.
 
     Attributes:
@@ -60,7 +60,7 @@ class Judged:
         return np.array([sample.mask is not None for sample in self.samples], bool)
 
 
-Verdicts = dict[tuple[str, str], Judged]  # by the names of method and protocol
+Verdicts = dict[tuple[str, str], MaskScores]  # by the names of method and protocol
 
 
 def judge(
@@ -82,7 +82,7 @@ def judge(
     Returns:
         the verdicts, and a line for each file that gave no pixels and is left out of them.
     """
-    verdicts: Verdicts = defaultdict(Judged)
+    verdicts: Verdicts = defaultdict(MaskScores)
     left_out = []
 
     def prepare(sample: Sample) -> list[tuple[Image, Mask]] | ImageError:
@@ -111,7 +111,7 @@ def look(sample: Sample, protocol: Protocol, seed: int = 0) -> tuple[Image, Mask
     return protocol.apply_pair(*load_pair(sample), seeded(sample.image.name, seed))
 
 
-def _add(judged: Judged, method: Method, sample: Sample, image: Image, truth: Mask) -> None:
+def _add(judged: MaskScores, method: Method, sample: Sample, image: Image, truth: Mask) -> None:
     start = time.perf_counter()
     answer = method(sample, image)
     judged.seconds.append(time.perf_counter() - start)
@@ -121,7 +121,7 @@ def _add(judged: Judged, method: Method, sample: Sample, image: Image, truth: Ma
     judged.scores.append(answer.score)
 
 
-def ranked(judged: Judged) -> Iterator[tuple[str, list[Sample]]]:
+def ranked(judged: MaskScores) -> Iterator[tuple[str, list[Sample]]]:
     """The forged pictures of each source, worst first: by Dice, then by pixel AUC."""
     by_source = defaultdict(list)
     for sample, figures in zip(judged.samples, judged.pixels, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 from synthdet.decisions import out_of_distribution
 from synthdet.decisions.out_of_distribution import Vectors
 from synthdet.errors import ImageError
-from synthdet.evaluation.labelled import Sample
+from synthdet.evaluation.labelled import LabelledImage
 from synthdet.evaluation.protocols import Protocol
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.io.images import load_image
@@ -16,7 +16,7 @@ from synthdet.preprocessing.operations import seeded
 
 
 def gather(
-    samples: Sequence[Sample],
+    samples: Sequence[LabelledImage],
     protocols: Sequence[Protocol],
     spec: InputSpec,
     seed: int = 0,
@@ -24,7 +24,7 @@ def gather(
 ) -> Vectors:
     """N samples under P protocols -> float64 PxNxK; nan where a file gave no pixels."""
 
-    def measure(sample: Sample) -> Vectors:
+    def measure(sample: LabelledImage) -> Vectors:
         try:
             image = load_image(sample.path).pixels
         except ImageError:

@@ -41,13 +41,13 @@ def read_pairs(
         path: what the reader wants: a folder, or a CSV.
         reader: a key of ``readers``.
         decode_all: decode every file instead of its header alone; finds damage further in.
-        readers: name -> reader; by default `READERS`.
+        readers: name -> reader; by default `PAIR_READERS`.
 
     Raises:
         UsageError: no such reader.
         InputError: nothing there has this layout.
     """
-    readers = READERS if readers is None else readers
+    readers = PAIR_READERS if readers is None else readers
     if reader not in readers:
         raise UsageError(f"unknown reader {reader!r}, expected one of {', '.join(readers)}")
     found = readers[reader](path)
@@ -177,7 +177,7 @@ def read_folders(root: Path) -> Found:
     return _read_splits(root, any_positive=False)
 
 
-def read_manifest(path: Path) -> Found:
+def read_pair_manifest(path: Path) -> Found:
     """A CSV, or a folder with ``manifest.csv``, with the columns ``image,mask``.
 
     Paths are relative to the CSV. An empty ``mask`` is an authentic picture. Used where they are
@@ -227,12 +227,12 @@ def read_recodai(root: Path) -> Found:
     return found
 
 
-READERS: Readers = {
+PAIR_READERS: Readers = {
     "tgif": read_tgif,
     "validation": read_validation,
     "hackathon": read_hackathon,
     "folders": read_folders,
-    "manifest": read_manifest,
+    "manifest": read_pair_manifest,
     "recodai": read_recodai,
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import ImageError
-from synthdet.evaluation.labelled import Sample
+from synthdet.evaluation.labelled import LabelledImage
 from synthdet.evaluation.protocols import Protocol, Variant, variants
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.inference.detector import Detector
@@ -34,7 +34,7 @@ class Scored:
 
 def score(
     detector: Detector,
-    samples: Sequence[Sample],
+    samples: Sequence[LabelledImage],
     protocols: Sequence[Protocol],
     repeats: int = 1,
     seed: int = 0,
@@ -52,7 +52,7 @@ def score(
     """
     drawn = variants(protocols, repeats)
 
-    def prepare(sample: Sample) -> list[Views] | ImageError:
+    def prepare(sample: LabelledImage) -> list[Views] | ImageError:
         try:
             image = load_image(sample.path).pixels
         except ImageError as error:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from synthdet.errors import ImageError, InputError, OutputError
-from synthdet.evaluation.labelled import LabelledSet, Sample, read_set
+from synthdet.evaluation.labelled import LabelledImage, LabelledSet, read_set
 from synthdet.evaluation.protocols import Protocol, Variant, variants
 from synthdet.evaluation.read_ahead import read_ahead
 from synthdet.io.files import write_atomically
@@ -102,7 +102,7 @@ def write_set(
     for protocol in protocols:
         _make_folder(out / protocol.text)
 
-    def write(numbered: tuple[int, Sample]) -> list[list[str]] | ImageError:
+    def write(numbered: tuple[int, LabelledImage]) -> list[list[str]] | ImageError:
         number, sample = numbered
         try:
             image = load_image(sample.path).pixels
@@ -144,7 +144,7 @@ def read_written(path: Path) -> WrittenSet | None:
     rows = [dict(zip(header, record, strict=False)) for record in records]
     origins = {(row["data"], row["manifest_sha256"], row["seed"]) for row in rows}
     shown = {sample.name: sample for sample in read_set(path).samples}
-    pictures: dict[str, Sample] = {}
+    pictures: dict[str, LabelledImage] = {}
     files: dict[str, dict[str, dict[str, str]]] = {}  # protocol -> draw -> picture -> file
     for row in rows:
         name = row["picture"]
@@ -164,7 +164,7 @@ def read_written(path: Path) -> WrittenSet | None:
     )
 
 
-def _cells(sample: Sample, one: Variant) -> list[str]:
+def _cells(sample: LabelledImage, one: Variant) -> list[str]:
     about = [str(int(sample.synthetic)), sample.family, sample.source, sample.group]
     return [*about, sample.name, one.protocol.text, str(one.draw)]
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthdet.errors import WeightsError
-from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
+from synthdet.inference.providers import Provider
+from synthdet.inference.session import OnnxModel, Warn, warn_on_stderr
 from synthdet.preprocessing.detector_views import Views, make_views
 from synthdet.preprocessing.resizing import Image
 

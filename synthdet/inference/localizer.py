@@ -13,8 +13,9 @@ from scipy.special import expit
 from synthdet.decisions.calibration import log_odds
 from synthdet.errors import WeightsError
 from synthdet.formats.masks import Labels
+from synthdet.inference.providers import Provider
 from synthdet.inference.refine import Refinement, refine
-from synthdet.inference.session import OnnxModel, Provider, Warn, warn_on_stderr
+from synthdet.inference.session import OnnxModel, Warn, warn_on_stderr
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from synthdet.preprocessing.resizing import Image, Map, reduce_to, resize, resize_map
 from synthdet.preprocessing.test_time_augmentation import inverse, transform

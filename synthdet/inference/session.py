@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from synthdet.inference.backends.choice import (
     open_reference,
 )
 from synthdet.inference.batch_size import BatchSize
+from synthdet.inference.providers import Provider
 from synthdet.inference.self_test import SelfTest
 from synthdet.inference.weights import (
     GRAPHS,
@@ -34,7 +35,6 @@ from synthdet.inference.weights import (
 )
 from synthdet.process_setup import say
 
-Provider = Literal["auto", "cuda", "openvino", "cpu"]
 Warn = Callable[[str], None]
 
 REFERENCE = "cpu"  # ONNX Runtime in fp32, which the export compared with the network itself

@@ -37,7 +37,7 @@ class SourceRow:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RunMetrics:
     """A run against the truth; fallback rows count with their prior logit, as contests count them.
 
     Attributes:
@@ -57,7 +57,7 @@ class Judged:
     worst: list[Item]
 
 
-def judge(run: Run) -> Judged | None:
+def judge(run: Run) -> RunMetrics | None:
     """Compare the items whose truth is known; None where there are none."""
     items = [item for item in run.items if item.synthetic is not None]
     if not items:
@@ -67,7 +67,7 @@ def judge(run: Run) -> Judged | None:
     fpr, tpr, _ = detection.roc(labels, logits)
     both = not np.isnan(fpr + tpr).any()
     counts = Counter((_truth(item), item.verdict) for item in items)
-    return Judged(
+    return RunMetrics(
         figures=detection.summarise(labels, logits, run.even_odds),
         roc=[(float(x), float(y)) for x, y in zip(fpr, tpr, strict=True)] if both else [],
         curve=_curve(items, run.even_odds),

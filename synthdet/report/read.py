@@ -8,7 +8,7 @@ from typing import Any
 
 from synthdet.decisions.verdicts import Verdict
 from synthdet.errors import InputError
-from synthdet.evaluation.labelled import Sample, read_set
+from synthdet.evaluation.labelled import LabelledImage, read_set
 from synthdet.formats.logits import read_logits
 from synthdet.formats.masks import mask_files
 from synthdet.host_resources import available_cpus
@@ -111,7 +111,7 @@ def assemble(
     paths: Sequence[Path | None],
     report: Mapping[str, Any],
     masks: Sequence[Path | None] | None = None,
-    truth: Mapping[str, Sample] | None = None,
+    truth: Mapping[str, LabelledImage] | None = None,
 ) -> Run:
     """Join names, logits, pictures and masks, one of each a row, with what report and truth add.
 
@@ -178,7 +178,7 @@ def _paths(images: Path, names: list[str]) -> list[Path | None]:
     return [row.path for row in rows]
 
 
-def _truth(truth: Path, names: list[str]) -> dict[str, Sample]:
+def _truth(truth: Path, names: list[str]) -> dict[str, LabelledImage]:
     samples = {sample.name: sample for sample in read_set(truth).samples}
     if not samples.keys() & set(names):
         raise InputError(

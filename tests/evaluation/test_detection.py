@@ -5,22 +5,24 @@ import numpy as np
 import pytest
 
 from synthdet.evaluation import detection
-from synthdet.evaluation.labelled import Sample
+from synthdet.evaluation.labelled import LabelledImage
 
 # Real pictures of two sources, synthetic ones of two; a matched pair is the family "lab".
 SOURCES = [("lab", "lab_real", False), ("lab", "lab_ai", True), ("", "photos", False)]
 SOURCES += [("dalle", "dalle", True)]
 
 
-def samples(per_source: int = 10) -> list[Sample]:
+def samples(per_source: int = 10) -> list[LabelledImage]:
     return [
-        Sample(f"{source}{index}", Path("x"), synthetic, source, family, f"{source}{index // 2}")
+        LabelledImage(
+            f"{source}{index}", Path("x"), synthetic, source, family, f"{source}{index // 2}"
+        )
         for family, source, synthetic in SOURCES
         for index in range(per_source)
     ]
 
 
-def logits(pictures: list[Sample], draws: int = 1) -> np.ndarray:
+def logits(pictures: list[LabelledImage], draws: int = 1) -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.normal([2.0 * s.synthetic - 1 for s in pictures], 1, (draws, len(pictures)))
 
@@ -73,7 +75,9 @@ class TestMeasure:
     def test_pairs_are_the_mean_over_families_with_both_classes(self) -> None:
         kinds = [("lab", 0), ("lab", 1), ("toys", 0), ("toys", 1), ("dalle", 1), ("", 0), ("", 1)]
         pictures = [
-            Sample(f"{family}{n}{at}", Path("x"), bool(n), f"{family}{n}", family, f"{at}{index}")
+            LabelledImage(
+                f"{family}{n}{at}", Path("x"), bool(n), f"{family}{n}", family, f"{at}{index}"
+            )
             for index, (family, n) in enumerate(kinds)
             for at in range(4 if family == "lab" else 2)
         ]
@@ -96,7 +100,7 @@ class TestMeasure:
     def test_intervals_over_sources(self) -> None:
         # 4 real and 4 synthetic sources, of which every other one is all wrong
         pictures = [
-            Sample(f"{n}-{index}", Path("x"), n % 2 == 1, f"s{n}", "", f"{n}-{index}")
+            LabelledImage(f"{n}-{index}", Path("x"), n % 2 == 1, f"s{n}", "", f"{n}-{index}")
             for n in range(8)
             for index in range(50)
         ]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synthdet.evaluation.localization import FIGURES, format_rows, measure
-from synthdet.evaluation.mask_scoring import THRESHOLDS, Judged
+from synthdet.evaluation.mask_scoring import THRESHOLDS, MaskScores
 from synthdet.evaluation.pairs import Sample
 
 
@@ -23,12 +23,12 @@ def picture(source: str, number: int, forged: bool, dice: float, score: float) -
     return sample, figures, curve, score, 0.5
 
 
-def judged() -> Judged:
+def judged() -> MaskScores:
     """Two forged sources and one authentic; "b" is found worse than "a"."""
     pictures = [picture("a", n, True, 0.8, 3.0 + n) for n in range(4)]
     pictures += [picture("b", n, True, 0.1 * n, 0.0 + n) for n in range(4)]
     pictures += [picture("real", n, False, float(n % 2), 1.0 * n - 1.5) for n in range(4)]
-    return Judged(*map(list, zip(*pictures, strict=True)))
+    return MaskScores(*map(list, zip(*pictures, strict=True)))
 
 
 class TestMeasure:
@@ -81,7 +81,7 @@ class TestMeasure:
     def test_views_of_one_picture_are_drawn_together(self) -> None:
         """With two groups of equal pictures, only three means can be drawn."""
         pictures = [picture("a", n, True, float(n // 2), 0.0) for n in range(4)]
-        judged = Judged(*map(list, zip(*pictures, strict=True)))
+        judged = MaskScores(*map(list, zip(*pictures, strict=True)))
         row = measure(judged, (), repeats=100)[0]
         assert (row["dice_pos_low"], row["dice_pos_high"]) == (0, 1)
         assert math.isnan(row["image_auc"])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from synthdet.evaluation.forged_set import read_forged_set
-from synthdet.evaluation.mask_scoring import Answer, judge, look, ranked
+from synthdet.evaluation.mask_scoring import MaskPrediction, judge, look, ranked
 from synthdet.evaluation.pairs import Sample
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.metrics.pixels import dice
 from tests.evaluation.conftest import SHAPE
 
 
-def red(_: Sample, image: np.ndarray) -> Answer:
+def red(_: Sample, image: np.ndarray) -> MaskPrediction:
     called = (image[..., 0] > 150).astype(np.float32)
-    return Answer(called, float(called.mean()))
+    return MaskPrediction(called, float(called.mean()))
 
 
 def test_every_method_under_every_protocol(pairs: Path, photographs: Path) -> None:
@@ -21,7 +21,7 @@ def test_every_method_under_every_protocol(pairs: Path, photographs: Path) -> No
     seen = []
     verdicts, left_out = judge(
         samples,
-        {"red": red, "none": lambda _, image: Answer(np.zeros(image.shape[:2]), 0.0)},
+        {"red": red, "none": lambda _, image: MaskPrediction(np.zeros(image.shape[:2]), 0.0)},
         [parse_protocol("native"), parse_protocol("scale=0.5")],
         advance=lambda: seen.append(1),
     )
@@ -53,11 +53,11 @@ def test_a_file_that_gives_no_pixels_is_left_out(pairs: Path) -> None:
 
 
 def test_ranked(pairs: Path, photographs: Path) -> None:
-    def partly(sample: Sample, image: np.ndarray) -> Answer:
+    def partly(sample: Sample, image: np.ndarray) -> MaskPrediction:
         called = red(sample, image).map
         if sample.image.stem == "p0":
             called[:15] = 0
-        return Answer(called, 0.0)
+        return MaskPrediction(called, 0.0)
 
     samples = read_forged_set(pairs).beside([photographs]).samples
     verdicts, _ = judge(samples, {"m": partly}, [parse_protocol("native")])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from synthdet.errors import InputError, UsageError
-from synthdet.evaluation.pair_readers import READERS, read_pairs
+from synthdet.evaluation.pair_readers import PAIR_READERS, read_pairs
 from synthdet.evaluation.pairs import load_pair
 from tests.conftest import picture
 
@@ -281,7 +281,7 @@ class TestRecodai:
         assert fault.endswith("1.npy: 24x30 pixels, expected 24x32 as 1.png has")
 
 
-OTHERS = [name for name in READERS if name != "manifest"]
+OTHERS = [name for name in PAIR_READERS if name != "manifest"]
 
 
 @pytest.mark.parametrize("reader", OTHERS)

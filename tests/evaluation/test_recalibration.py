@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthdet.evaluation.labelled import LabelledSet, Sample
+from synthdet.evaluation.labelled import LabelledImage, LabelledSet
 from synthdet.evaluation.recalibration import compare, recalibrate
 from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics.detection import balanced_accuracy, best_balanced_accuracy_threshold
@@ -26,7 +26,9 @@ def made_up(size: int = 400, seed: int = 0) -> tuple[LabelledSet, np.ndarray]:
     labels = np.arange(size) % 2 == 1
     rng = np.random.default_rng(seed)
     logits = 4 * rng.normal(2.0 * labels - 1, 1, (2, size)) - 3
-    samples = [Sample(str(i), Path("x"), bool(y), group=str(i)) for i, y in enumerate(labels)]
+    samples = [
+        LabelledImage(str(i), Path("x"), bool(y), group=str(i)) for i, y in enumerate(labels)
+    ]
     return LabelledSet("set", "0", tuple(samples)), logits
 
 

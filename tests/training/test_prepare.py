@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.readers.manifest import read_manifest
+from training.data.readers.manifest import read_training_manifest
 from training.prepare import guess_reader, main
 
 
@@ -41,7 +41,7 @@ def test_prepare_finds_what_is_wrong_and_writes_what_is_right(data, tmp_path, ca
     assert "WARNING: width" not in report
     assert "nan" not in report
 
-    table = read_manifest(out)
+    table = read_training_manifest(out)
     assert len(table) == 49  # 51 files, less the broken one and the leak
     assert all(Path(path).is_file() for path in table["path"])
     groups = table.set_index(table["name"].map(lambda name: Path(name).name))["group"]
@@ -53,7 +53,7 @@ def test_its_own_manifest_can_be_prepared_again(data, tmp_path, capsys):
     first, second = tmp_path / "one.csv", tmp_path / "two.csv"
     assert main([str(data), "--out", str(first), "--workers", "0"]) == 0
     assert main([str(first), "--out", str(second), "--workers", "0"]) == 0
-    assert read_manifest(second).equals(read_manifest(first))
+    assert read_training_manifest(second).equals(read_training_manifest(first))
     assert "Unreadable files, left out: 0" in capsys.readouterr().out
 
 
@@ -68,7 +68,7 @@ def test_several_sets_are_checked_as_one_mixture(data, tmp_path, capsys):
     report = capsys.readouterr().out
     assert "another split holds, left out: 2" in report
     assert " and an AUC of 0.9" in report  # a class has two sources now
-    table = read_manifest(out)
+    table = read_training_manifest(out)
     assert len(table) == 49 + 12
     assert all(Path(path).is_file() for path in table["path"])
     same = table[table["name"].str.endswith("train/0_real/phone/3.jpg")]

@@ -39,7 +39,7 @@ def make_up(folder: Path, sources: Sequence[str], size: int = 240) -> Path:
 
 
 def make_up_pairs(folder: Path, size: int = 160) -> Path:
-    """Write photographs and forgeries with masks, as a data set of `read_manifest`; its manifest.
+    """Write photographs and forgeries with masks, a data set of `read_pair_manifest`; its manifest.
 
     Half are blobs under noise; half are the same with a box in which the noise is gone.
     """

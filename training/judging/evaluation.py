@@ -1,7 +1,6 @@
 """Judge a trained network on whole pictures, and write down what came out."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from synthdet.decisions.calibration import probability
+from synthdet.evaluation.results import git_commit
 from synthdet.metrics import detection
 from training.config import DetectorConfig
 from training.data.dataset import JudgingBatch
@@ -22,7 +22,6 @@ from training.data.module import DetectorData, read_pictures
 from training.data.readers.manifest import manifest_hash
 from training.network_file import fold_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 Figures = dict[str, Any]
 
 
@@ -160,16 +159,6 @@ def _read_logs(phase: Path) -> pd.DataFrame:
 def write_json(figures: Figures, path: Path) -> None:
     """Figures as readable JSON; a figure that does not exist is null."""
     path.write_text(json.dumps(_null_nan(figures), indent=2) + "\n", encoding="utf-8")
-
-
-def git_commit() -> str:
-    """The commit of the code that runs, "+" where files differ from it, "unknown" without git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def _figures(table: pd.DataFrame, threshold: float) -> Figures:

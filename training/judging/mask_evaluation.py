@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class MaskPredictions:
     """What a localizer said of N pictures.
 
     Attributes:
@@ -80,13 +80,13 @@ def dice_by_threshold(counts: npt.NDArray[np.int64]) -> Floats:
     return np.divide(2 * called[:, 1], total, out=np.ones_like(total), where=total > 0)
 
 
-def best_threshold(judged: Judged) -> float:
+def best_threshold(judged: MaskPredictions) -> float:
     """The raw logit of largest mean Dice over the forged pictures: a lower edge of a bin."""
     means = dice_by_threshold(judged.counts[judged.forged]).mean(axis=0)
     return float(CENTRES[int(np.argmax(means))] - BIN / 2)
 
 
-def map_scores(judged: Judged, temperature: float, bias: float) -> Floats:
+def map_scores(judged: MaskPredictions, temperature: float, bias: float) -> Floats:
     """float64 N: the pictures' logits from their maps, by `inference.localizer.map_score`."""
     pixels = judged.counts.sum(axis=1)
     wanted = np.maximum(1, pixels.sum(axis=1, keepdims=True) // round(1 / _TOP))
@@ -96,7 +96,7 @@ def map_scores(judged: Judged, temperature: float, bias: float) -> Floats:
     return np.asarray(log_odds((taken * probabilities).sum(axis=1) / taken.sum(axis=1)))
 
 
-def fit_masks(judged: Judged) -> tuple[float, float]:
+def fit_masks(judged: MaskPredictions) -> tuple[float, float]:
     """Temperature of maximum likelihood, and the bias that puts the best threshold at 0.5.
 
     Raises:
@@ -110,7 +110,7 @@ def fit_masks(judged: Judged) -> tuple[float, float]:
     return temperature, -best_threshold(judged) / temperature
 
 
-def judge(judged: Judged) -> dict[str, float]:
+def judge(judged: MaskPredictions) -> dict[str, float]:
     """The figures of a set of pictures, higher being better.
 
     ``pixel_auc`` is the mean over the forged pictures; ``dice`` likewise, at the one threshold
@@ -128,7 +128,7 @@ def judge(judged: Judged) -> dict[str, float]:
     }
 
 
-def figures_at(judged: Judged, threshold: float) -> dict[str, Any]:
+def figures_at(judged: MaskPredictions, threshold: float) -> dict[str, Any]:
     """What a model card reports: counts, and figures at a raw logit chosen elsewhere."""
     forged = judged.forged
     place = min(int(np.searchsorted(CENTRES, threshold)), len(CENTRES) - 1)

@@ -42,7 +42,7 @@ class Pretrained(Strict):
     descriptor: str | None = None
 
 
-class Answer(NamedTuple):
+class QueryOutput(NamedTuple):
     """What the queries say after one layer of the decoder.
 
     Attributes:
@@ -98,12 +98,12 @@ class InstanceQuery(nn.Module):
         self.pixel_decoder = PixelDecoder(self.encoder.out_channels[-4:], read, options.width)
         self.query_decoder = QueryDecoder(options.queries, options.layers, options.width)
 
-    def forward(self, images: Tensor) -> list[Answer]:
+    def forward(self, images: Tensor) -> list[QueryOutput]:
         """uint8 NxHxWx3 RGB -> the answer of each layer of the decoder, the last one last."""
         features = self.encoder(self.normalise(images))[-4:]
         correlation = self.correlator(images) if self.correlator else None
         pixels, memory = self.pixel_decoder(features, correlation)
-        answers: list[Answer] = self.query_decoder(pixels, memory)
+        answers: list[QueryOutput] = self.query_decoder(pixels, memory)
         return answers
 
     def deployed(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,7 +229,7 @@ class QueryDecoder(nn.Module):
         self.embed = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.bias = nn.Parameter(torch.tensor(_RARE))
 
-    def forward(self, pixels: Tensor, memory: Tensor) -> list[Answer]:
+    def forward(self, pixels: Tensor, memory: Tensor) -> list[QueryOutput]:
         """Embeddings NxCxhxw, memory NxCxh'xw' -> the answer of each layer."""
         queries = self.queries.expand(len(pixels), -1, -1)
         keys = memory.flatten(2).transpose(1, 2)
@@ -246,11 +246,11 @@ class QueryDecoder(nn.Module):
             answers.append(answer)
         return answers
 
-    def _answer(self, queries: Tensor, pixels: Tensor) -> Answer:
+    def _answer(self, queries: Tensor, pixels: Tensor) -> QueryOutput:
         queries = self.norm(queries)
         scale = pixels.shape[1] ** -0.5
         masks = torch.einsum("nqc,nchw->nqhw", self.embed(queries) * scale, pixels)
-        return Answer(self.classify(queries)[..., 0], masks + self.bias)
+        return QueryOutput(self.classify(queries)[..., 0], masks + self.bias)
 
 
 class QueryLayer(nn.Module):

@@ -19,6 +19,7 @@ from synthdet.copymove.instances import (
 from synthdet.decisions import calibration
 from synthdet.decisions.calibration import log_odds
 from synthdet.errors import ImageError, UsageError
+from synthdet.evaluation.results import git_commit
 from synthdet.formats import recodai
 from synthdet.formats.masks import stem
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
@@ -32,9 +33,9 @@ from training.config import InstancesConfig, PairSetConfig
 from training.data.instance_set import InstanceData
 from training.data.made_up import make_up_copies
 from training.data.readers.listing import list_pictures
-from training.judging.evaluation import git_commit, write_json
+from training.judging.evaluation import write_json
 from training.losses.sets import set_loss
-from training.models.instance_query import Answer
+from training.models.instance_query import QueryOutput
 from training.module import TrainingModule, gather
 from training.network_file import load_network, save_network
 from training.schema import read_yaml
@@ -71,7 +72,7 @@ class InstancesModule(TrainingModule):
 
 
 def answers_loss(
-    answers: Sequence[Answer], masks: Sequence[Tensor], config: InstancesConfig
+    answers: Sequence[QueryOutput], masks: Sequence[Tensor], config: InstancesConfig
 ) -> Tensor:
     """The set loss of the last layer, and of the layers before where they are judged too."""
     judged = answers if config.loss.auxiliary else answers[-1:]

@@ -9,14 +9,15 @@ from tqdm import tqdm
 
 from synthdet.decisions import calibration
 from synthdet.errors import UsageError
+from synthdet.evaluation.results import git_commit
 from synthdet.inference.weights import LocalizationSpec, WeightsConfig
 from training.config import LocalizerConfig, PairSetConfig
 from training.data.localization_module import LocalizerData
 from training.data.made_up import make_up_pairs
-from training.judging.evaluation import git_commit, write_json
+from training.judging.evaluation import write_json
 from training.judging.mask_evaluation import (
     EDGES,
-    Judged,
+    MaskPredictions,
     best_threshold,
     figures_at,
     fit_masks,
@@ -76,11 +77,11 @@ def answer(network: nn.Module, images: Tensor, masks: Tensor) -> tuple[np.ndarra
 
 def collect(
     counts: np.ndarray, scores: np.ndarray, items: np.ndarray, data: LocalizerData
-) -> Judged:
+) -> MaskPredictions:
     """Answers and the judging items they belong to -> what was said of each, in order."""
     order = np.argsort(items)
     groups = data.judge["group"].to_numpy(str)[[draw.row for draw in data.judged]]
-    return Judged(counts[order], scores[order], groups[items[order]])
+    return MaskPredictions(counts[order], scores[order], groups[items[order]])
 
 
 @torch.no_grad()
@@ -113,7 +114,7 @@ def describe(run: Path, config: LocalizerConfig) -> WeightsConfig:
     The halves are told apart by the photograph, so no photograph is in both.
     """
     try:
-        judged = Judged.load(run / "predictions.npz")
+        judged = MaskPredictions.load(run / "predictions.npz")
         measured = read_yaml(run / "metrics.json")  # JSON is YAML
     except OSError as error:
         raise UsageError(f"{run} is not a finished run: train it to the end first") from error
@@ -147,7 +148,7 @@ def describe(run: Path, config: LocalizerConfig) -> WeightsConfig:
     )
 
 
-def calibrate(judged: Judged) -> tuple[calibration.Calibration, float, float]:
+def calibrate(judged: MaskPredictions) -> tuple[calibration.Calibration, float, float]:
     """Of pictures, and temperature and bias of pixels, fitted on the calibrating half."""
     calibrating = judged.where(calibration.calibration_half(judged.groups.tolist()))
     temperature, bias = fit_masks(calibrating)

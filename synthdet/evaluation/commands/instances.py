@@ -12,7 +12,7 @@ from synthdet.errors import UsageError
 from synthdet.evaluation.commands.common import Commands, add_results, describe, warn
 from synthdet.evaluation.forged_set import read_forged_set
 from synthdet.evaluation.instances import COLUMNS, Finder, format_rows, judge, measure
-from synthdet.evaluation.pair_readers import READERS
+from synthdet.evaluation.pair_readers import PAIR_READERS
 from synthdet.evaluation.results import Row, append_rows, git_commit
 
 METHODS = ("matching", "network", "fusion")
@@ -68,7 +68,7 @@ def add_commands(commands: Commands) -> None:
         "instances", help="Dice, IoU, oF1 and verdicts of copied regions, for each source."
     )
     command.add_argument("--data", type=Path, required=True, help="Pictures with their regions.")
-    command.add_argument("--reader", choices=READERS, help="How --data is laid out.")
+    command.add_argument("--reader", choices=PAIR_READERS, help="How --data is laid out.")
     command.add_argument(
         "--authentic",
         type=Path,

@@ -16,8 +16,16 @@ from synthdet.evaluation.heatmap import draw_panels
 from synthdet.evaluation.labelled import digest
 from synthdet.evaluation.localization import COLUMNS, format_rows, measure
 from synthdet.evaluation.mask_files import file_method
-from synthdet.evaluation.mask_scoring import Answer, Judged, Method, Verdicts, judge, look, ranked
-from synthdet.evaluation.pair_readers import READERS
+from synthdet.evaluation.mask_scoring import (
+    MaskPrediction,
+    MaskScores,
+    Method,
+    Verdicts,
+    judge,
+    look,
+    ranked,
+)
+from synthdet.evaluation.pair_readers import PAIR_READERS
 from synthdet.evaluation.pairs import Sample
 from synthdet.evaluation.protocols import parse_protocol
 from synthdet.evaluation.results import Row, append_rows, git_commit
@@ -82,11 +90,11 @@ def load_method(args: argparse.Namespace) -> tuple[Method, Row]:
     """A localizer as the options want it, and the columns that name it."""
     localizer = Localizer.load(args.weights)
 
-    def method(_: Sample, image: Image) -> Answer:
+    def method(_: Sample, image: Image) -> MaskPrediction:
         found = localizer.locate(
             image, views=args.views, refinement=args.refine, max_side=args.max_side
         )
-        return Answer(found.map, found.logit)
+        return MaskPrediction(found.map, found.logit)
 
     how = {"views": args.views, "refinement": args.refine, "max_side": args.max_side or ""}
     return method, {**describe(localizer.config), **how}
@@ -148,7 +156,9 @@ def run_methods(
     return verdicts
 
 
-def draw_pictures(judged: Judged, method: Method, protocol: str, args: argparse.Namespace) -> None:
+def draw_pictures(
+    judged: MaskScores, method: Method, protocol: str, args: argparse.Namespace
+) -> None:
     """Draw the worst, the median and the best picture of each source."""
     dice = {
         sample: figures["dice"]
@@ -231,7 +241,7 @@ def _data_options() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="Pairs of picture and mask: a table or a folder.")
     add(
         "--reader",
-        choices=READERS,
+        choices=PAIR_READERS,
         help="How they are laid out; by default a manifest with image,mask, or plain folders.",
     )
     add("--split", help="Take one split of the data.")

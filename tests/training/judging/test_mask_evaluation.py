@@ -12,7 +12,7 @@ from training.judging.mask_evaluation import (
     BIN,
     CENTRES,
     EDGES,
-    Judged,
+    MaskPredictions,
     best_threshold,
     dice_by_threshold,
     figures_at,
@@ -34,10 +34,10 @@ def pictures(count: int = 6, shift: float = 1.5) -> tuple[np.ndarray, np.ndarray
     return np.floor(logits / BIN) * BIN + BIN / 2, masks
 
 
-def judged(logits: np.ndarray, masks: np.ndarray, head: bool = False) -> Judged:
+def judged(logits: np.ndarray, masks: np.ndarray, head: bool = False) -> MaskPredictions:
     counts = logit_counts(torch.from_numpy(logits), torch.from_numpy(masks), EDGES).numpy()
     scores = logits.max(axis=(1, 2)) if head else np.full(len(masks), np.nan)
-    return Judged(counts, scores, np.array([f"g{number}" for number in range(len(masks))]))
+    return MaskPredictions(counts, scores, np.array([f"g{number}" for number in range(len(masks))]))
 
 
 def test_bins_and_their_centres():
@@ -115,7 +115,7 @@ def test_maps_that_do_not_know_are_refused():
 def test_answers_survive_saving(tmp_path):
     answers = judged(*pictures())
     answers.save(tmp_path / "p.npz")
-    again = Judged.load(tmp_path / "p.npz")
+    again = MaskPredictions.load(tmp_path / "p.npz")
     assert np.array_equal(again.counts, answers.counts)
     assert again.groups.tolist() == answers.groups.tolist()
     few = again.where(again.forged)

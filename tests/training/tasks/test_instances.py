@@ -18,7 +18,7 @@ from synthdet.metrics.instances import of1
 from training.config import InstancesConfig
 from training.data.made_up import make_up_copies
 from training.export import export_run
-from training.models.instance_query import Answer
+from training.models.instance_query import QueryOutput
 from training.schema import override, validate
 from training.tasks.instances import (
     THRESHOLDS,
@@ -89,19 +89,19 @@ def test_a_run_becomes_a_weights_folder_that_finds_regions(make, tmp_path):
         infer_test(config, [run / "a.pth", run / "b.pth"], tmp_path)
 
 
-def perfect(logit: float = 20.0) -> tuple[list[Answer], list[torch.Tensor]]:
+def perfect(logit: float = 20.0) -> tuple[list[QueryOutput], list[torch.Tensor]]:
     """Two layers that are sure of one region in a picture of 16x16, and the region."""
     truth = torch.zeros(1, 16, 16, dtype=torch.bool)
     truth[0, 4:12, 4:12] = True
     small = truth[:, 2::4, 2::4].float()
     masks = torch.stack([logit * (2 * small - 1), torch.full_like(small, -logit)], dim=1)
-    return [Answer(torch.tensor([[logit, -logit]]), masks)] * 2, [truth]
+    return [QueryOutput(torch.tensor([[logit, -logit]]), masks)] * 2, [truth]
 
 
 def test_auxiliary_losses_are_those_of_the_layers_before(make):
     torch.manual_seed(0)
     answers, truth = perfect()
-    wrong = Answer(-answers[0].class_logit, answers[0].mask_logit)
+    wrong = QueryOutput(-answers[0].class_logit, answers[0].mask_logit)
     for auxiliary, judged in ((True, True), (False, False)):
         config = make(f"loss.auxiliary={str(auxiliary).lower()}")
         loss = answers_loss([wrong, answers[1]], truth, config)
@@ -111,9 +111,9 @@ def test_auxiliary_losses_are_those_of_the_layers_before(make):
 class Fixed(torch.nn.Module):
     """A network that always gives the answer of `perfect`."""
 
-    def deployed(self, images: torch.Tensor) -> Answer:
+    def deployed(self, images: torch.Tensor) -> QueryOutput:
         answers, _ = perfect()
-        return Answer(*(one.expand(len(images), *one.shape[1:]) for one in answers[-1]))
+        return QueryOutput(*(one.expand(len(images), *one.shape[1:]) for one in answers[-1]))
 
 
 def test_pictures_are_judged_by_their_regions():

@@ -38,9 +38,9 @@ def read_photographs(
     )
 
 
-READERS: Readers = {**pair_readers.READERS, "photographs": read_photographs}
+LOCALIZATION_READERS: Readers = {**pair_readers.PAIR_READERS, "photographs": read_photographs}
 
 
 def read_pairs(path: Path, reader: str, decode_all: bool = False) -> Found:
     """`synthdet.evaluation.pair_readers.read_pairs` with the readers of this file."""
-    return pair_readers.read_pairs(path, reader, decode_all, READERS)
+    return pair_readers.read_pairs(path, reader, decode_all, LOCALIZATION_READERS)

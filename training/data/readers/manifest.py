@@ -21,7 +21,7 @@ COLUMNS = ["name", "path", "label", "source", "generator", "family", "split", "v
 ORIGIN = "origin"  # in no hash, for the hashes of what was trained on before it was read
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
+def read_training_manifest(path: Path) -> pd.DataFrame:
     """A CSV with ``path,label,source,generator,split`` and, where it has them, the rest.
 
     Paths are relative to the CSV's own folder. Without ``family``, the source is the family;
@@ -80,7 +80,7 @@ def read_artifact(root: Path) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    "manifest": read_manifest,
+    "manifest": read_training_manifest,
     "folders": read_folders,
     "artifact": read_artifact,
 }

@@ -22,7 +22,7 @@ from training.data.generators.autoencoder import (
     save_autoencoder,
 )
 from training.data.generators.base import Generator
-from training.data.readers.manifest import read_manifest
+from training.data.readers.manifest import read_training_manifest
 
 
 class Darker(Generator):
@@ -111,8 +111,8 @@ class TestMakeFakes:
 
     def test_the_manifest_is_one_that_training_reads(self, folder: Path, tmp_path: Path) -> None:
         self.make(folder, tmp_path / "out")
-        real = read_manifest(folder / "manifest.csv").set_index("group")
-        fake = read_manifest(tmp_path / "out" / "manifest.csv").set_index("group")
+        real = read_training_manifest(folder / "manifest.csv").set_index("group")
+        fake = read_training_manifest(tmp_path / "out" / "manifest.csv").set_index("group")
         assert set(fake["label"]) == {1}
         assert set(fake["source"]) == {"aligned-darker"}
         assert fake.index.isin(real.index).all()

@@ -8,8 +8,8 @@ from training.data.readers.manifest import (
     manifest_hash,
     read_artifact,
     read_folders,
-    read_manifest,
     read_set,
+    read_training_manifest,
 )
 
 
@@ -21,7 +21,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_a_manifest_with_the_least_columns(tmp_path):
     path = write(tmp_path / "set" / "m.csv", "path,label,split\nNA.jpg,0,train\nsub\\b.png,1,val\n")
-    table = read_manifest(path)
+    table = read_training_manifest(path)
     assert table["name"].to_list() == ["NA.jpg", "sub/b.png"]
     assert table["path"].to_list() == [str(path.parent / "NA.jpg"), str(path.parent / "sub/b.png")]
     assert table["label"].to_list() == [0, 1]
@@ -35,7 +35,7 @@ def test_a_manifest_tells_family_and_group_or_they_follow_from_source_and_name(t
         "a__0123456789_whole.jpg,0,train,one,,\n"
         "b__0123456789_native.jpg,1,train,two,three,g\n",
     )
-    table = read_manifest(path)
+    table = read_training_manifest(path)
     assert table["family"].to_list() == ["one", "three"]
     assert table["group"].to_list() == ["0123456789", "g"]
 
@@ -52,12 +52,12 @@ def test_a_manifest_tells_family_and_group_or_they_follow_from_source_and_name(t
 )
 def test_a_manifest_that_cannot_be_used(tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
-        read_manifest(write(tmp_path / "m.csv", text))
+        read_training_manifest(write(tmp_path / "m.csv", text))
 
 
 def test_a_missing_manifest(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
-        read_manifest(tmp_path / "none.csv")
+        read_training_manifest(tmp_path / "none.csv")
 
 
 def test_folders_tell_split_label_and_source(tmp_path):
@@ -111,9 +111,9 @@ def test_read_set_names_what_the_layout_leaves_open(tmp_path):
 
 def test_the_hash_says_what_was_read_and_not_where_it_lies(tmp_path):
     text = "path,label,split\na.jpg,0,train\n"
-    here = read_manifest(write(tmp_path / "one/set/m.csv", text))
-    there = read_manifest(write(tmp_path / "two/set/m.csv", text))
-    other = read_manifest(write(tmp_path / "three/set/m.csv", text.replace("0", "1")))
+    here = read_training_manifest(write(tmp_path / "one/set/m.csv", text))
+    there = read_training_manifest(write(tmp_path / "two/set/m.csv", text))
+    other = read_training_manifest(write(tmp_path / "three/set/m.csv", text.replace("0", "1")))
     assert manifest_hash(here) == manifest_hash(there) != manifest_hash(other)
 
 
