@@ -18,7 +18,7 @@ from synthdet.process_setup import catch_signals, end_in_peace, mend_streams, sa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0: judged, 1: no row was, or no output, 2: unusable arguments."""
+    """Run the command line; 0: scored, 1: no row was, or no output, 2: unusable arguments."""
     started = time.monotonic() - process_age()
     mend_streams()
     try:

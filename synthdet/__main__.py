@@ -1,4 +1,4 @@
-"""Judge pictures: ``python -m synthdet IMAGE_OR_FOLDER …``; installed, ``synthdet …``."""
+"""Score images: ``python -m synthdet IMAGE_OR_FOLDER …``; installed, ``synthdet …``."""
 
 import sys
 import time

@@ -68,12 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def judge(args: argparse.Namespace, started: float, interrupted: threading.Event) -> int:
-    """Answer every picture and show the answers; the exit code.
+    """Answer every image and show the answers; the exit code.
 
     Does not return where a model call runs on: ending the interpreter under it may crash.
 
     Raises:
-        UsageError: an argument cannot be used, or a folder holds no picture.
+        UsageError: an argument cannot be used, or a folder holds no image.
         SynthdetError: as `synthdet.contest.entry.run`.
     """
     searched = [_search(path) for path in args.pictures]
@@ -108,7 +108,7 @@ def judge(args: argparse.Namespace, started: float, interrupted: threading.Event
 
 
 def _search(path: Path) -> tuple[list[Path], int]:
-    """The path itself, or the pictures in its depth, sorted; and how many other files lie there."""
+    """The path itself, or the images in its depth, sorted; and how many other files lie there."""
     if not _is_folder(path):
         return [path], 0
     files = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".")]
@@ -144,10 +144,10 @@ def answer(
     started: float,
     interrupted: threading.Event,
 ) -> tuple[dict[str, Any], bool]:
-    """Run `main.py` on some pictures.
+    """Run `main.py` on some images.
 
     Args:
-        paths: of the pictures.
+        paths: of the images.
         names: what the report calls them.
         options: more arguments of `main.py`; the run has no deadline unless they set one.
         folder: for the table of files and for what is written of it.

@@ -22,7 +22,7 @@ ImageFault = Literal[
     "too_large",  # more pixels than the limit
     "timeout",  # decoding ran past the per-image clock
     "memory",  # decoding ran past the per-image memory limit
-    "crashed",  # the decoding worker died, or could not make views of the picture
+    "crashed",  # the decoding worker died, or could not make views of the image
 ]
 
 

@@ -24,7 +24,7 @@ from synthdet.preprocessing.detector_views import make_views
 from synthdet.preprocessing.resizing import Image, reduce_to, resize
 from synthdet.preprocessing.tiles import Tiling
 
-_SAMPLE_SECONDS = 4.0  # spent on one picture at a time …
+_SAMPLE_SECONDS = 4.0  # spent on one image at a time …
 _SAMPLE = 100  # … and on no more of them
 _IN_MEMORY = 64  # views that the bare model gets over and over
 
@@ -81,7 +81,7 @@ def look(pixels: Image, config: WeightsConfig) -> Image:
 
 
 def _session_seconds(model: OnnxModel, pixels: Image, pictures: int) -> float:
-    """Seconds for the model on as many views as that many such pictures have."""
+    """Seconds for the model on as many views as that many such images have."""
     views = look(pixels, model.config)
     memory = np.resize(views, (max(_IN_MEMORY, model.batch_limit), *views.shape[1:]))
     batch = memory[: model.batch_limit]
@@ -118,7 +118,7 @@ def _decode(files: Sequence[Path], config: WeightsConfig) -> None:
 def _latencies(
     files: Sequence[Path], detector: Detector, localizer: Localizer | None
 ) -> list[float]:
-    """Milliseconds from a file to its answer, one picture at a time."""
+    """Milliseconds from a file to its answer, one image at a time."""
 
     def answer(file: Path) -> None:
         pixels = load_image(file).pixels
@@ -131,7 +131,7 @@ def _latencies(
 
 
 def _stages(files: Sequence[Path], configs: Sequence[WeightsConfig]) -> dict[str, float]:
-    """Milliseconds a picture on one core, of what comes before the models."""
+    """Milliseconds per image on one core, of what comes before the models."""
     spent = dict.fromkeys(("read", "decode", "views"), 0.0)
     sample = list(_sample(files))
     for file in sample:

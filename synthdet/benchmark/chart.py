@@ -1,4 +1,4 @@
-"""Rows as bars: pictures a second of each contestant, a panel a case."""
+"""Rows as bars: images a second of each contestant, a panel a case."""
 
 import importlib.util
 from collections.abc import Sequence

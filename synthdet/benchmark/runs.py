@@ -26,13 +26,13 @@ class BenchmarkError(SynthdetError):
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: models on pictures.
+    """What is measured: models on images.
 
     Attributes:
         detector: weights folder.
         localizer: weights folder of the model that also makes masks; None for logits alone.
-        size: of the pictures.
-        files: the pictures.
+        size: of the images.
+        files: the images.
         few: how many of them the bare model and PyTorch are measured on, as both keep one pace.
         provider: as `main.py` takes it.
         batch_size: most views in one call of the model; None asks the device.
@@ -65,8 +65,8 @@ class Run:
         provider, precision: that really ran.
         batch_size: most views in one call of the model.
         main_mib, worker_mib: largest resident size of the process and of one worker.
-        stages: milliseconds a picture.
-        latencies: milliseconds from file to answer, one picture at a time.
+        stages: milliseconds per image.
+        latencies: milliseconds from file to answer, one image at a time.
     """
 
     pictures: int
@@ -90,7 +90,7 @@ def run_entry(case: Case, main: Path) -> Run:
     """``main``, the file `main.py`, as its users start it, from process start to exit.
 
     Raises:
-        BenchmarkError: it failed, or a picture got no answer.
+        BenchmarkError: it failed, or an image got no answer.
     """
     with tempfile.TemporaryDirectory(prefix="synthdet-benchmark-") as name:
         table, output = Path(name, "in.csv"), Path(name, "out.csv")

@@ -13,7 +13,7 @@ from synthdet.errors import OutputError
 
 ENTRY, SESSION, DECODE = "entry", "bare session", "bare decode"
 EAGER = {"fp32": "eager fp32", "bf16": "eager bf16"}
-CONTEST_ROWS = 5000  # pictures of the contest, for which it grants an hour
+CONTEST_ROWS = 5000  # images of the contest, for which it grants an hour
 _PERCENTILES = (50, 95, 99)
 
 
@@ -24,7 +24,7 @@ class Row:
     Attributes:
         models: names of the weights.
         answers: "logits", or "logits and masks".
-        size: of a picture.
+        size: of an image.
         pictures: in one round.
         contestant: who ran.
         provider, precision, batch_size: that really ran; of the masks where there are any.
@@ -36,10 +36,10 @@ class Row:
             one after the other.
         start_up: median seconds from process start, imports included, to the first batch.
         wall: median seconds of a whole round.
-        contest: seconds that 5,000 such pictures would take at this pace, start-up included.
+        contest: seconds that 5,000 such images would take at this pace, start-up included.
         main_mib, worker_mib: largest resident size of the process and of one worker, of all rounds.
-        p50, p95, p99: milliseconds from file to answer, one picture at a time.
-        stages: milliseconds a picture; see `run_bare` and `run_entry`.
+        p50, p95, p99: milliseconds from file to answer, one image at a time.
+        stages: milliseconds per image; see `run_bare` and `run_entry`.
     """
 
     models: str

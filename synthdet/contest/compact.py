@@ -13,7 +13,7 @@ from synthdet.inference.session import Warn
 from synthdet.inference.weights import read_config
 from synthdet.preprocessing.detector_views import Views
 
-_REHEARSED = 8  # pictures on which its pace is measured
+_REHEARSED = 8  # images on which its pace is measured
 
 
 class CompactDetector:
@@ -27,7 +27,7 @@ class CompactDetector:
     """
 
     def __init__(self, folder: Path, options: Options, warn: Warn, clock: Clock) -> None:
-        """Read what it wants to see of a picture; WeightsError where the folder does not say."""
+        """Read what it wants to see of an image; WeightsError where the folder does not say."""
         self.folder = folder
         self.config = read_config(folder, "detector")
         self.provider = "none"
@@ -36,7 +36,7 @@ class CompactDetector:
         self._seconds: float | None = None
 
     def seconds(self) -> float:
-        """What a picture takes it; opens it first. inf where it cannot answer, after a warning."""
+        """What an image takes it; opens it first. inf where it cannot answer, after a warning."""
         if self._seconds is None:
             try:
                 self._seconds = self._rehearse(self._open())
@@ -61,7 +61,7 @@ class CompactDetector:
         return detector
 
     def _rehearse(self, detector: Detector) -> float:
-        """Seconds a picture, of black ones; the first round finds memory and is not counted."""
+        """Seconds per image, of black ones; the first round finds memory and is not counted."""
         spec = self.config.input
         count = spec.max_views
         black = np.zeros((count, spec.size, spec.size, 3), np.uint8)

@@ -309,7 +309,7 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
 
 
 def _last_word(report: dict[str, Any], path: Path | None) -> str:
-    """Of a run that judged less than nine rows in ten; to be said last, quiet or not."""
+    """Of a run that scored less than nine rows in ten; to be said last, quiet or not."""
     rows, lost = report["input"]["rows"], dict(report["counts"])
     fallbacks = rows - lost.pop("ok", 0)
     if fallbacks <= _TOLERATED * rows:

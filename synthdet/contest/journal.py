@@ -26,7 +26,7 @@ class Answer:
         logit: finite; > 0 means synthetic.
         status: "ok", or why the row is a fallback.
         detail: what was found, for a person; empty where there is nothing to say.
-        views: logits of the picture's single views; empty where it has one, or it is not known.
+        views: logits of the image's single views; empty where it has one, or it is not known.
         compact: whether the compact detector gave it, for time.
         size: (height, width) of the stored raster, where a decode worker could read its header.
     """

@@ -1,4 +1,4 @@
-"""The pass that asks "which pixels?": pictures -> masks on disk, and a logit each."""
+"""The pass that asks "which pixels?": images -> masks on disk, and a logit each."""
 
 import math
 import time
@@ -23,7 +23,7 @@ from synthdet.preprocessing.resizing import Image
 
 # The governor's steps, in the order in which they are given up.
 REFINEMENT = "refinement"
-RESOLUTION = "map resolution"  # pictures are reduced to half their side
+RESOLUTION = "map resolution"  # images are reduced to half their side
 MAPS = "maps"  # what is left gets masks of zeros
 
 # Who loads a model that answers "which pixels?".
@@ -32,13 +32,13 @@ LOCATORS: dict[Task, Callable[..., Locates]] = {
     "instances": load_finder,
 }
 
-_FAR_LARGER = 4  # times the pixels of the middle one of all pictures
-_IN_FLIGHT = 2**28  # bytes of decoded pictures that may wait …
-_MOST_AHEAD = 3  # … and how many of them: a picture takes longer to locate in than to decode
+_FAR_LARGER = 4  # times the pixels of the middle one of all images
+_IN_FLIGHT = 2**28  # bytes of decoded images that may wait …
+_MOST_AHEAD = 3  # … and how many of them: an image takes longer to locate in than to decode
 
 
 class LocatorStage(Stage[LoadedImage]):
-    """Which pixels? One picture after the other -> its mask, its overlay, its logit.
+    """Which pixels? One image after the other -> its mask, its overlay, its logit.
 
     Attributes:
         answers: whether its logits are the run's answers; then no row can do without its map.
@@ -65,7 +65,7 @@ class LocatorStage(Stage[LoadedImage]):
         self._rows, self._options, self._warn = rows, options, warn
         self._files = MaskFolder(options.locate.masks, options.locate.overlays, rows, warn)
         self._known: dict[str, Answer] = {}  # by name, as a name may stand in several rows
-        self._sizes: deque[int] = deque([_IN_FLIGHT], maxlen=16)  # bytes of the latest pictures
+        self._sizes: deque[int] = deque([_IN_FLIGHT], maxlen=16)  # bytes of the latest images
 
     def _ladder(self, options: Options) -> list[str]:
         steps = {
@@ -104,11 +104,11 @@ class LocatorStage(Stage[LoadedImage]):
         }
 
     def read_ahead(self) -> int:
-        """As many pictures as fit, judged by the latest ones."""
+        """As many images as fit, estimated from the latest ones."""
         return max(0, min(_MOST_AHEAD, _IN_FLIGHT // max(self._sizes) - 1))
 
     def reads_files(self, keeps: Keeps) -> bool:
-        """Masks of zeros need no picture."""
+        """Masks of zeros need no image."""
         return keeps(MAPS)
 
     def can_reuse(self, row: int, answer: Answer) -> bool:
@@ -134,7 +134,7 @@ class LocatorStage(Stage[LoadedImage]):
         return usual + sorted(large, key=pixels.__getitem__)
 
     def _pixels(self, batch: range) -> int:
-        """Of a row's picture, at most as many as are looked at; 0 where that is not known."""
+        """Of a row's image, at most as many as are looked at; 0 where that is not known."""
         height, width = (self.sizes[batch[0]] if self.sizes else None) or (0, 0)
         return min(height * width, self._options.locate.pixels)
 
@@ -147,7 +147,7 @@ class LocatorStage(Stage[LoadedImage]):
     def answer(
         self, rows: range, seen: list[LoadedImage | ImageError | None], keeps: Keeps
     ) -> list[Answer]:
-        """One picture -> its answer, once its mask is written."""
+        """One image -> its answer, once its mask is written."""
         row = self._rows[rows[0]]
         if row.name not in self._known:
             size = self.sizes[rows[0]] if self.sizes else None
@@ -199,7 +199,7 @@ class LocatorStage(Stage[LoadedImage]):
         return None
 
     def _max_side(self, image: Image, keeps: Keeps) -> int | None:
-        """The long side to which a picture is reduced; None keeps it as it is."""
+        """The long side to which an image is reduced; None keeps it as it is."""
         height, width = image.shape[:2]
         sides = [] if keeps(RESOLUTION) else [self._half_side(image)]
         if height * width > self._options.locate.pixels:

@@ -14,11 +14,11 @@ class LocateOptions:
 
     Attributes:
         masks: folder for a mask of each image; None for none.
-        overlays: folder for a picture of each map over its image; None for none.
-        views: transformed views of a picture that are averaged, 1 to 5.
-        refinement: how maps are fitted to the edges of pictures.
-        seconds: after which a picture's map is given up.
-        pixels: pictures of more are reduced to so many for their map.
+        overlays: folder for drawings of each map over its image; None for none.
+        views: transformed views of an image that are averaged, 1 to 5.
+        refinement: how maps are fitted to the edges of images.
+        seconds: after which an image's map is given up.
+        pixels: images of more are reduced to so many for their map.
     """
 
     masks: Path | None = None

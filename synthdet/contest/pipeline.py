@@ -36,7 +36,7 @@ class Result:
             logits; None where no masks were asked for.
         warnings: lines that were shown on stderr.
         abandoned: a model call still runs in a thread; leave with ``os._exit``.
-        last_word: what a person should hear last; empty where nearly every row was judged.
+        last_word: what a person should hear last; empty where nearly every row was scored.
     """
 
     logits: Outcome
@@ -52,7 +52,7 @@ class Result:
 
     @property
     def judged_nothing(self) -> bool:
-        """Whether there were rows, and not one of them was judged."""
+        """Whether there were rows, and not one of them was scored."""
         answers = self.logits.answers
         return bool(answers) and all(answer.status != "ok" for answer in answers)
 

@@ -119,7 +119,7 @@ def _verdicts(
 
 
 def _agreement(answer: Answer) -> dict[str, Any] | None:
-    """Of a picture's views: how many are on the side of its logit, and their standard deviation."""
+    """Of an image's views: how many are on the side of its logit, and their standard deviation."""
     if not answer.views:
         return None
     agree = sum((view > 0) == (answer.logit > 0) for view in answer.views)

@@ -79,7 +79,7 @@ class Outcome:
         answers: one a row, in the input's order.
         provider: the one that really ran; "none" when the pass ended before a model was loaded.
         precision: of its arithmetic; "none" likewise.
-        batch_size: pictures in a call of the model, as it was found in the end.
+        batch_size: images in a call of the model, as it was found in the end.
         ended: "complete", "deadline", "interrupted", or "failed" where the run itself broke.
         resumed: rows taken from an earlier run's journal.
         dropped: steps that the governor gave up, as in `synthdet.contest.budget.Drop`.

@@ -1,4 +1,4 @@
-"""What a pass over the rows does with their pictures; the first kind asks a detector."""
+"""What a pass over the rows does with their images; the first kind asks a detector."""
 
 import time
 from abc import ABC, abstractmethod
@@ -19,13 +19,13 @@ from synthdet.io.images import LoadedImage, Size
 from synthdet.preprocessing.detector_views import PreparedImage, Views, prepare_image
 
 # The governor's steps, in the order in which they are given up.
-EXTRA_VIEWS = "extra views"  # all but the most telling view of a picture
+EXTRA_VIEWS = "extra views"  # all but the most telling view of an image
 LARGE = "large detector"  # the compact one answers
 
 COMPACT_NOTE = "by the compact detector, for time"
 
-S = TypeVar("S")  # what decode workers make of a picture
-_Scored = tuple[float, tuple[float, ...]]  # a picture's logit, and its views'
+S = TypeVar("S")  # what decode workers make of an image
+_Scored = tuple[float, tuple[float, ...]]  # an image's logit, and its views'
 Keeps = Callable[[str], bool]  # whether the governor still grants a step
 
 
@@ -35,7 +35,7 @@ class Stage(ABC, Generic[S]):
     Attributes:
         name: what the progress bar calls it.
         folder, config: of the weights.
-        prepare: run in the decode workers on each picture; it must pickle.
+        prepare: run in the decode workers on each image; it must pickle.
         ladder: steps that may be given up for time, the first one first.
         compact: stands in for the model where that is given up; None where nothing does.
         most_workers: decode processes that it can keep busy.
@@ -66,7 +66,7 @@ class Stage(ABC, Generic[S]):
         Args:
             rows: of the batch.
             seen: what became of each row's file; None where it was not read. The stage may empty
-                the list, so that no picture outlives its use.
+                the list, so that no image outlives its use.
             keeps: what the governor grants.
         """
 
@@ -75,7 +75,7 @@ class Stage(ABC, Generic[S]):
         """Batches that may be decoded while another one is computed, besides the next one."""
 
     def reads_files(self, keeps: Keeps) -> bool:
-        """Whether pictures are needed at all for the rows to come."""
+        """Whether images are needed at all for the rows to come."""
         return True
 
     def seconds_without(self, step: str) -> float | None:
@@ -102,7 +102,7 @@ class Stage(ABC, Generic[S]):
 
 
 class DetectorStage(Stage[PreparedImage]):
-    """Is it synthetic? The views of some pictures -> a logit each."""
+    """Is it synthetic? The views of some images -> a logit each."""
 
     name = "logits"
 
@@ -111,7 +111,7 @@ class DetectorStage(Stage[PreparedImage]):
         self.config = read_config(self.folder, "detector")
         self._options, self._warn = options, warn
         self.compact = self._find_compact(clock)
-        # The workers cut the views of both detectors, so that pictures that are decoded already,
+        # The workers cut the views of both detectors, so that images that are decoded already,
         # when the large one is given up, can go to either. A crop costs a fraction of a decoding.
         self.prepare = partial(
             prepare_image,
@@ -189,7 +189,7 @@ def _views(seen: PreparedImage, keeps: Keeps) -> Views:
 def _judge(
     detector: Detector | CompactDetector, pictures: Sequence[Views]
 ) -> list[_Scored | Exception]:
-    """Isolate a fault of the model: where a batch fails, its pictures are tried one by one."""
+    """Isolate a fault of the model: where a batch fails, its images are tried one by one."""
     try:
         logits, of_views = detector.judge(pictures)
         views = (tuple(map(float, own)) if len(own) > 1 else () for own in of_views)

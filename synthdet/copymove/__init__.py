@@ -1,1 +1,1 @@
-"""Which regions of a picture are copies of one another: by matching, by a network, by both."""
+"""Which regions of an image are copies of one another: by matching, by a network, by both."""

@@ -1,4 +1,4 @@
-"""Blocks of a picture that look alike: where a copy is too smooth or too small for keypoints.
+"""Blocks of an image that look alike: where a copy is too smooth or too small for keypoints.
 
 Each block is described by the low frequencies of its cosine transform (Fridrich et al. 2003), in
 which mirroring is a change of signs and a quarter turn an exchange of two indices. So blocks are
@@ -74,7 +74,7 @@ def _spectra(grey: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
 
 
 def _even(spectrum: Floats) -> Floats:
-    """Weigh frequencies so that all count, though pictures hold less of the higher ones."""
+    """Weigh frequencies so that all count, though images hold less of the higher ones."""
     v, u = np.divmod(np.arange(_FREQUENCIES**2), _FREQUENCIES)
     return np.asarray(spectrum * np.hypot(u, v), np.float32)
 

@@ -23,7 +23,7 @@ from synthdet.preprocessing.resizing import Image
 
 
 def fuse(seen: Sequence[Region], matched: Sequence[Region], spec: FusionSpec) -> list[Region]:
-    """Regions of the network and of matching, any number of each -> all of them, judged again."""
+    """Regions of the network and of matching, any number of each -> all of them, scored again."""
     seen = [replace(one, logit=max(NOTHING, one.logit + spec.network_bias)) for one in seen]
     return [
         *(_supported(region, matched, spec.agreement) for region in seen),
@@ -76,7 +76,7 @@ class FusedFinder:
         refinement: Refinement = "none",
         max_side: int | None = None,
     ) -> Located:
-        """One picture, uint8 HxWx3 RGB from 1x1 -> regions, map and logit, as `Locates` says."""
+        """One image, uint8 HxWx3 RGB from 1x1 -> regions, map and logit, as `Locates` says."""
         regions = fuse(self.network.find(image, views), matching.find(image, max_side), self.spec)
         found = answer(regions, *image.shape[:2])
         return replace(found, map=refine(found.map, image, refinement))

@@ -1,7 +1,7 @@
-"""Queries of a copy-move network -> separate regions, their map, and the picture's logit.
+"""Queries of a copy-move network -> separate regions, their map, and the image's logit.
 
 The network answers with Q queries: whether each has found a region that was copied, and where it
-is. A region here is a source together with its copies. The picture is as forged as the surest of
+is. A region here is a source together with its copies. The image is as forged as the surest of
 its regions, so the logit, the regions and the map agree.
 """
 
@@ -28,9 +28,9 @@ from synthdet.preprocessing.test_time_augmentation import inverse, transform
 CLASS, MASK = "class_logit", "mask_logit"  # the graph's outputs: float32 NxQ and NxQxhxw
 
 OVERLAP = 0.5  # IoU from which two queries have found the same region
-SMALLEST = 0.001  # of the picture's area: what a region covers at least
+SMALLEST = 0.001  # of the image's area: what a region covers at least
 _THRESHOLD = 0.5  # probability from which a pixel belongs to a region
-UNLIKELY = 1e-6  # the score of a picture in which no query has a mask
+UNLIKELY = 1e-6  # the score of an image in which no query has a mask
 
 Floats = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
@@ -173,9 +173,9 @@ class InstanceFinder:
         refinement: Refinement = "none",
         max_side: int | None = None,
     ) -> Located:
-        """One picture, uint8 HxWx3 RGB from 1x1 -> regions, map and logit, as `Locates` says.
+        """One image, uint8 HxWx3 RGB from 1x1 -> regions, map and logit, as `Locates` says.
 
-        The whole picture is squeezed into the network's square, so ``max_side`` has no effect.
+        The whole image is squeezed into the network's square, so ``max_side`` has no effect.
         The regions are those of all transformed views together; the map is the mean of theirs.
         """
         height, width = image.shape[:2]
@@ -200,7 +200,7 @@ class InstanceFinder:
         return [Region(*one) for one in zip(masks, logits, strict=True)]
 
     def _run(self, image: Image, views: int) -> tuple[Floats, Floats]:
-        """A picture -> probabilities of its V transformed views: classes VxQ, masks VxQxSxS."""
+        """An image -> probabilities of its V transformed views: classes VxQ, masks VxQxSxS."""
         size = self.config.input.size
         square = resize(image, size, size)
         raw = self.model.run(np.stack([transform(square, view) for view in range(views)]))

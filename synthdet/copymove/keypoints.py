@@ -1,6 +1,6 @@
-"""Keypoints of a picture, and which of them look alike: the first half of matching.
+"""Keypoints of an image, and which of them look alike: the first half of matching.
 
-RootSIFT (Lowe 2004; Arandjelović and Zisserman 2012), matched with the picture itself by the
+RootSIFT (Lowe 2004; Arandjelović and Zisserman 2012), matched with the image itself by the
 generalised ratio test g2NN (Amerini et al. 2011), once as it is and once mirrored.
 """
 
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 Affines = npt.NDArray[np.float64]  # Nx2x3, for column vectors (x, y, 1)
 
-_MOST = 2000  # keypoints of a picture, the strongest first: memory grows with the square
+_MOST = 2000  # keypoints of an image, the strongest first: memory grows with the square
 _CONTRAST = 0.01  # a quarter of Lowe's: bands and blurred figures have little
 _EDGE = 15.0  # somewhat more tolerant of edges than Lowe's 10: bands are elongated
 _NEAR = 16.0  # pixels around a keypoint in which nothing counts as another place
@@ -70,7 +70,7 @@ class Matches:
         return Matches(self.start[rows], self.end[rows], self.affine[rows], self.mirrored[rows])
 
     def scaled(self, scale: float) -> "Matches":
-        """The same pairs in a picture so many times as large; pixels have their centres at .5."""
+        """The same pairs in an image so many times as large; pixels have their centres at .5."""
         start, end = ((places + 0.5) * scale - 0.5 for places in (self.start, self.end))
         shift = end - np.einsum("nij,nj->ni", self.affine[:, :, :2], start)
         affine = np.dstack([self.affine[:, :, :2], shift])

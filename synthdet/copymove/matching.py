@@ -1,12 +1,12 @@
-"""Copied regions of a picture without a network: keypoints matched with the picture itself.
+"""Copied regions of an image without a network: keypoints matched with the image itself.
 
 Keypoints that look alike (`synthdet.copymove.keypoints`) vote for transformations that many of them
-share. MAGSAC++ (Barath et al. 2020) fits each one, the picture is laid over itself by it, and where
+share. MAGSAC++ (Barath et al. 2020) fits each one, the image is laid over itself by it, and where
 both agree pixel by pixel lies the core of the region and its copy. From it follows how far the
 region reaches (`synthdet.copymove.region_growing`). What is natural repetition and what is a copy
 is told by a logistic function of how well both agree in the core, and of what the region is like.
 
-Constants were set, and the function fitted, on synthesised training pictures alone
+Constants were set, and the function fitted, on synthesised training images alone
 (`training/data/copymove/synthesis.py --split train`), and then frozen.
 """
 
@@ -44,7 +44,7 @@ Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]  # HxW
 
 _ENLARGED, _ENLARGED_TO = 2.0, 640  # small ones are enlarged: at most so many times, so many pixels
-_SHORTEST = 16  # pixels; there is nothing to find in a picture with a shorter side
+_SHORTEST = 16  # pixels; there is nothing to find in an image with a shorter side
 _LONGEST_BLOCKS = 320  # pixels; for blocks, larger ones are reduced
 _LEAST, _LEAST_BLOCKS = 4, 6  # matches of a region
 _ROUNDS = 20  # groups of matches that are looked into, the largest first
@@ -91,10 +91,10 @@ matches' deviation from their middle; and of the completed region what `OF_REGIO
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two places of a picture that show the same.
+    """Two places of an image that show the same.
 
     Attributes:
-        affine: from source to copy, in the pixels of the enlarged picture; which of both is the
+        affine: from source to copy, in the pixels of the enlarged image; which of both is the
             copy is not known.
         source, copy: bool hxw, likewise: the core of both.
         whole: bool hxw, likewise: both as far as they reach.
@@ -161,7 +161,7 @@ def find_duplicates(image: Image) -> list[Duplicate]:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture, and what every comparison of it with itself needs of it, made once.
+    """An image, and what every comparison of it with itself needs of it, made once.
 
     Attributes:
         colours: uint8 HxWx3 RGB.
@@ -221,7 +221,7 @@ def _by_keypoints(picture: _Picture) -> list[Duplicate]:
 
 
 def _by_blocks(small: Grey, picture: _Picture, known: Sequence[Duplicate]) -> list[Duplicate]:
-    """What blocks of the small picture find beyond what is known."""
+    """What blocks of the small image find beyond what is known."""
     grey = picture.grey
     scale = grey.shape[1] / small.shape[1]
     matches, asked = block_matches(small)
@@ -282,7 +282,7 @@ def _consensus(votes: Mask, left: Mask) -> Mask:
 def _fit(matches: Matches) -> tuple[Affine | None, npt.NDArray[np.intp]]:
     """The transformation of a group -> float64 2x3 and the rows that follow it; None without one.
 
-    Mirrored groups are fitted in a mirrored picture, since a similarity cannot mirror.
+    Mirrored groups are fitted in a mirrored image, since a similarity cannot mirror.
     """
     rows = np.unique(np.hstack([matches.start, matches.end]).round(), axis=0, return_index=True)[1]
     start, end = matches.start[rows], matches.end[rows].copy()
@@ -335,7 +335,7 @@ def _explained(matches: Matches, affine: Affine) -> Mask:
 def _compare(
     picture: _Picture, affine: Affine, matches: Matches, points: Floats, found_by: str
 ) -> list[Duplicate]:
-    """Lay the picture over itself -> where both places agree, and how well; none if nowhere.
+    """Lay the image over itself -> where both places agree, and how well; none if nowhere.
 
     Args:
         picture: HxW.
@@ -391,7 +391,7 @@ def _evidence(
 
 @dataclass(frozen=True)
 class _Overlay:
-    """A picture laid over itself: what lies at the other place, how alike, and where it agrees."""
+    """An image laid over itself: what lies at the other place, how alike, and where it agrees."""
 
     there: Floats
     likeness: Floats
@@ -404,7 +404,7 @@ class _Overlay:
 
 
 def _lay_over(picture: _Picture, affine: Affine, matches: Matches) -> _Overlay:
-    """A picture over itself, by a transformation and the matches that follow it."""
+    """An image over itself, by a transformation and the matches that follow it."""
     there = np.asarray(seen_through(picture.values, affine), np.float32)
     likeness = _local_correlation(picture, there)
     source = _region(likeness, can_be_source(there.shape, affine), matches)
@@ -436,7 +436,7 @@ def _align(grey: Grey, affine: Affine, laid: _Overlay) -> Affine:
 
 
 def _box_of(mask: npt.NDArray[Any]) -> tuple[Box, Any]:
-    """The part of a picture that holds a mask, and its corner (x, y), int N."""
+    """The part of an image that holds a mask, and its corner (x, y), int N."""
     x, y, width, height = cv2.boundingRect(mask)
     return (slice(y, y + height), slice(x, x + width)), np.array([x, y])
 

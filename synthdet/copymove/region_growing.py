@@ -2,14 +2,14 @@
 
 Matching is sure of a region's core, where both places have texture in common. Its smooth parts and
 its rim are told by a logistic function of each pixel: how much both places differ, beside how much
-any two places of the picture would, how alike they are, and how far the core is. Between source
+any two places of the image would, how alike they are, and how far the core is. Between source
 and copy lies whatever retouching and blending did, so the difference of brightness and colour in
 the core is taken off first.
 
 The region then tells more of whether anything was copied at all than its core does: things that are
 merely alike have no outline of their own, or one that is ragged.
 
-The function was fitted on synthesised training pictures alone (`training/fit_outlines.py`).
+The function was fitted on synthesised training images alone (`training/fit_outlines.py`).
 """
 
 import json
@@ -60,7 +60,7 @@ logarithm of the distance to the core."""
 
 OF_REGION = ("outline", "beyond", "rim", "outside", "shift", "remainder")
 """Of a completed region, in logarithms where it is no mean: its outline's length squared, over that
-of a disc of the same area; the area of its surroundings that have another place within the picture,
+of a disc of the same area; the area of its surroundings that have another place within the image,
 over its own; the mean of "difference" along its rim; the mean logit of its surroundings; the core's
 mean difference of colour; the squared difference that is left in the core beside it."""
 
@@ -83,9 +83,9 @@ class Around:
     """A core and the pixels around it that are asked.
 
     Attributes:
-        box: the part of the picture in question, of size (h, w).
+        box: the part of the image in question, of size (h, w).
         core: bool hxw.
-        asked: bool hxw, near enough, and with another place within the picture.
+        asked: bool hxw, near enough, and with another place within the image.
         evidence: float32 hxwxE, in the order of `EVIDENCE`.
         shift: grey levels, mean difference of colour in the core.
         remainder: squared grey levels, median of what differs in the core beside that.
@@ -181,7 +181,7 @@ def look_around(image: Image, affine: Affine, core: Mask) -> Around:
 
 
 def _box(core: Mask, margin: float) -> Box:
-    """The part of a picture that holds a mask and a margin."""
+    """The part of an image that holds a mask and a margin."""
     x, y, width, height = cv2.boundingRect(core.astype(np.uint8))
     more = int(np.ceil(margin))
     return slice(max(0, y - more), y + height + more), slice(max(0, x - more), x + width + more)

@@ -1,4 +1,4 @@
-"""Copied regions of one picture, each with a logit -> its map, its logit and its instances.
+"""Copied regions of one image, each with a logit -> its map, its logit and its instances.
 
 Whatever finds regions, they come to one answer here, so that map, logit and instances agree.
 """
@@ -15,9 +15,9 @@ from synthdet.preprocessing.resizing import resize_map
 
 Mask = npt.NDArray[np.bool_]
 
-LONGEST = 1024  # pixels of a mask's long side: many masks of a large picture fit into memory
+LONGEST = 1024  # pixels of a mask's long side: many masks of a large image fit into memory
 SHARED = 0.3  # of the smaller of two regions, from which they show the same
-NOTHING = -8.0  # the logit of a picture in which nothing was found
+NOTHING = -8.0  # the logit of an image in which nothing was found
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Region:
     """A place together with its copies.
 
     Attributes:
-        mask: bool hxw, the picture reduced to `raster`.
+        mask: bool hxw, the image reduced to `raster`.
         logit: > 0 means that it was copied.
     """
 
@@ -34,7 +34,7 @@ class Region:
 
 
 def raster(height: int, width: int) -> tuple[int, int]:
-    """The size of masks, (h, w), for a picture of this size: its own, or reduced to `LONGEST`."""
+    """The size of masks, (h, w), for an image of this size: its own, or reduced to `LONGEST`."""
     scale = min(1.0, LONGEST / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
@@ -46,7 +46,7 @@ def overlap(one: Mask, other: Mask) -> bool:
 
 
 def answer(regions: Sequence[Region], height: int, width: int) -> Located:
-    """Regions of a picture of this size -> the likeliest one at each pixel, of all, and instances.
+    """Regions of an image of this size -> the likeliest one at each pixel, of all, and instances.
 
     Regions with a logit above 0 that overlap are one instance, and the likeliest comes first.
     """

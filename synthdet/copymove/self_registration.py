@@ -1,4 +1,4 @@
-"""A picture laid over itself: where a transformation carries its pixels, and what lies there.
+"""An image laid over itself: where a transformation carries its pixels, and what lies there.
 
 Coordinates are (x, y) in pixels, pixel centres at whole numbers.
 """
@@ -19,7 +19,7 @@ APART = 16.0  # pixels between a place and its copy at least
 
 
 def box_around(points: Floats, margin: float, size: Sequence[int]) -> tuple[Box, tuple[int, int]]:
-    """The part of a picture that holds points (x, y) and a margin, and its corner (x, y)."""
+    """The part of an image that holds points (x, y) and a margin, and its corner (x, y)."""
     x, y = np.floor(points.min(axis=0) - margin).astype(int).clip(0).tolist()
     right, bottom = np.ceil(points.max(axis=0) + margin).astype(int).tolist()
     return (slice(y, min(bottom + 1, size[0])), slice(x, min(right + 1, size[1]))), (x, y)
@@ -34,13 +34,13 @@ def seen_through(
 ) -> npt.NDArray[Any]:
     """What lies at the other place of each pixel of a box: HxW or HxWx3 -> as much of (h, w).
 
-    Beyond the picture its border is repeated.
+    Beyond the image its border is repeated.
 
     Args:
         values: HxW or HxWx3.
         affine: from here to there.
-        corner: (x, y) of the box; the picture's own by default.
-        size: (h, w) of the box; the picture's own by default.
+        corner: (x, y) of the box; the image's own by default.
+        size: (h, w) of the box; the image's own by default.
         more: pixels that the box is wider and higher.
     """
     height, width = values.shape[:2] if size is None else size[:2]
@@ -68,7 +68,7 @@ def copy_of(source: Mask, affine: Affine) -> Mask:
 
 
 def can_be_source(size: tuple[int, int], affine: Affine) -> Mask:
-    """Where a pixel goes to another place within the picture."""
+    """Where a pixel goes to another place within the image."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     to_x, to_y = (row[0] * x + row[1] * y + row[2] for row in affine.astype(np.float32))
     within = (to_x >= 0) & (to_y >= 0) & (to_x < size[1]) & (to_y < size[0])

@@ -1,4 +1,4 @@
-"""The pictures to score: a folder, a CSV or a Parquet table, on any file system -> rows."""
+"""The images to score: a folder, a CSV or a Parquet table, on any file system -> rows."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ class Listing:
 
     Attributes:
         folder: what names are relative to.
-        names: of the pictures, as the input has them; duplicates included.
+        names: of the images, as the input has them; duplicates included.
         paths: local path, or name within ``folder``, or URI, of each; None where a row names no
             file.
     """
@@ -58,16 +58,16 @@ class Listing:
 
 
 def read_listing(uri: str, column: str = COLUMN) -> Listing:
-    """List the pictures of an input.
+    """List the images of an input.
 
     Args:
-        uri: a folder, searched for pictures in depth; a Parquet file, or a folder of them whose
+        uri: a folder, searched for images in depth; a Parquet file, or a folder of them whose
             name ends in .parquet; else a CSV, read as `synthdet.io.manifest` says.
         column: of a Parquet table, the one that holds names or URIs.
 
     Raises:
         UsageError: the URI is not understood.
-        InputError: nothing is there, or no list of pictures.
+        InputError: nothing is there, or no list of images.
     """
     place = Place.at(uri)
     try:

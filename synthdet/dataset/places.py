@@ -130,14 +130,14 @@ class Place:
             ) from error
 
     def fetch(self, target: Path, most_bytes: int) -> Path:
-        """Bring a picture to this machine; a local one stays where it is.
+        """Bring an image to this machine; a local one stays where it is.
 
         Args:
             target: local file for the copy.
             most_bytes: refuse larger files, so that one cannot fill the disk.
 
         Returns:
-            Where the picture is to be read.
+            Where the image is to be read.
 
         Raises:
             ImageError: with the fault missing, unreadable or too_large; of a local file nothing is

@@ -35,7 +35,7 @@ class BlockRows:
     Attributes:
         number: of the block.
         first: number of its first row in the listing.
-        names: of the pictures.
+        names: of the images.
         paths: as in `Listing`.
         masks: where the mask of each belongs, within the folder of masks.
     """

@@ -32,11 +32,11 @@ from synthdet.io.images import LoadedImage
 from synthdet.io.manifest import Row
 
 _FETCHES = 16  # at once; an object store takes some tens of milliseconds to answer
-_MOST_BYTES = 2**30  # of one file; a picture of the most pixels that are read takes less
+_MOST_BYTES = 2**30  # of one file; an image of the most pixels that are read takes less
 _AHEAD = 2  # batches that are read while another one is computed
-_ROWS_WITH_MASKS = 4  # in a batch: for masks whole pictures wait, not views of them
+_ROWS_WITH_MASKS = 4  # in a batch: for masks whole images wait, not views of them
 
-Prepared = tuple[Any, ...]  # of one picture, what each stage wants of it
+Prepared = tuple[Any, ...]  # of one image, what each stage wants of it
 _Batch = tuple[range, list[Prepared | ImageError]]
 
 
@@ -63,7 +63,7 @@ class DatasetScorer:
         Args:
             models: the one whose logits are the answers, then the one that makes the masks, where
                 they are asked for and it is another.
-            folder: what the names of pictures are relative to.
+            folder: what the names of images are relative to.
             options: how to do it; weights, budget, and folders for masks are not looked at.
             masks: where masks go; None makes none.
             warn: takes one line for a person.
@@ -150,7 +150,7 @@ class DatasetScorer:
             yield _collect(*ahead.popleft())
 
     def _read(self, row: int, path: str | None) -> Prepared:
-        """A row's picture as the stages want it, in a thread; ImageError says why not."""
+        """A row's image as the stages want it, in a thread; ImageError says why not."""
         if path is None:
             raise ImageError("missing", "the row names no file")
         copy = self._copy(row)
@@ -163,12 +163,12 @@ class DatasetScorer:
         except ImageError as error:
             if file != copy:
                 raise
-            # Nobody knows the copy; what is wrong with it is wrong with the picture.
+            # Nobody knows the copy; what is wrong with it is wrong with the image.
             reason = str(error).removeprefix(f"{os.fspath(copy)!r}: ")
             raise ImageError(error.fault, f"{path!r}: {reason}", error.size) from error
 
     def _copy(self, row: int) -> Path:
-        """Where a picture from elsewhere lies on this machine while it is worked on."""
+        """Where an image from elsewhere lies on this machine while it is worked on."""
         return self._pictures / str(row)
 
     def _forget(self, rows: range) -> None:
@@ -217,7 +217,7 @@ class DatasetScorer:
 
 
 def _prepare(loaded: LoadedImage, wanted: Sequence[Callable[[LoadedImage], Any]]) -> Prepared:
-    """Runs in the decode workers: what each stage wants of a picture."""
+    """Runs in the decode workers: what each stage wants of an image."""
     return tuple(prepare(loaded) for prepare in wanted)
 
 

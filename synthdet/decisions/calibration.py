@@ -1,6 +1,6 @@
 """What a logit means: a probability, a threshold at 0, and the right to say "inconclusive".
 
-A network's raw score becomes a picture's logit in two steps, both fitted on validation pictures:
+A network's raw score becomes an image's logit in two steps, both fitted on validation images:
 
 1. *Scale.* ``raw / temperature + b`` with temperature and b of maximum likelihood (Platt 1999),
    both classes weighing one half: its logistic function is P(synthetic) at even prior odds.
@@ -41,7 +41,7 @@ def probability(logits: npt.ArrayLike, even_odds: float = 0.0) -> Floats:
     """Logits of any shape -> P(synthetic) in [0, 1], float64; exact and silent at +-1000.
 
     Args:
-        logits: of pictures.
+        logits: of images.
         even_odds: the logit of probability one half: ``config.thresholds.get("even_odds", 0.0)``.
     """
     z = np.asarray(logits, np.float64) - even_odds
@@ -64,9 +64,9 @@ class Calibration:
     """What `fit` found; fields as in ``config.json``.
 
     Attributes:
-        temperature, bias: a picture's logit is ``raw / temperature + bias``.
+        temperature, bias: an image's logit is ``raw / temperature + bias``.
         thresholds: ``even_odds``, the logit of calibrated probability one half, and ``f1``, the
-            logit of best F1 on the pictures of the fit.
+            logit of best F1 on the images of the fit.
     """
 
     temperature: float
@@ -79,7 +79,7 @@ class Calibration:
 
 
 def fit(labels: Labels, raw: Scores) -> Calibration:
-    """Fit scale, shift and thresholds on validation pictures.
+    """Fit scale, shift and thresholds on validation images.
 
     Args:
         labels: bool N, true for synthetic; both classes present.
@@ -132,19 +132,19 @@ def conformal_bands(
     left (unlike either) are inconclusive; either way that is the stretch between the two limits.
     It is widened to hold 0, so that a verdict never contradicts the logit's sign.
 
-    A new picture is as likely to take each of the n + 1 ranks among the calibration pictures of its
-    class, so at most ``rate`` of the real pictures are called synthetic, and of the synthetic ones
+    A new image is as likely to take each of the n + 1 ranks among the calibration images of its
+    class, so at most ``rate`` of the real images are called synthetic, and of the synthetic ones
     real, on average over calibration sets. This rests on nothing but exchangeability: it holds for
-    pictures like these, one row a picture, and says nothing of unknown generators. Ranks do not
-    change under scale and shift, so these may be fitted on the same pictures.
+    images like these, one row per image, and says nothing of unknown generators. Ranks do not
+    change under scale and shift, so these may be fitted on the same images.
 
     Args:
         labels: bool N, true for synthetic.
-        logits: float N, one for each independent picture.
+        logits: float N, one for each independent image.
         error_rates: each above 0 and below 1.
 
     Returns:
-        ``{"0.05": [low, high], …}``. A rate that n pictures of a class cannot state, being below
+        ``{"0.05": [low, high], …}``. A rate that n images of a class cannot state, being below
         1 / (n + 1), is left out.
     """
     bands = {}
@@ -161,17 +161,17 @@ def conformal_bands(
 
 
 def verdict(logit: float, band: Band) -> Verdict:
-    """One picture's logit and a band -> what may be said about it at the band's error rate."""
+    """One image's logit and a band -> what may be said about it at the band's error rate."""
     if logit < band[0]:
         return "real"
     return "synthetic" if logit > band[1] else "inconclusive"
 
 
 def verdict_rates(labels: Labels, logits: Scores, band: Band) -> dict[str, float]:
-    """What a band does on a set of pictures; nan for an absent class.
+    """What a band does on a set of images; nan for an absent class.
 
     Returns:
-        ``false_alarms``: share of real pictures called synthetic; ``misses``: share of synthetic
+        ``false_alarms``: share of real images called synthetic; ``misses``: share of synthetic
         ones called real; ``inconclusive``: share of all.
     """
     real, fake = split_classes(labels, logits)
@@ -185,10 +185,10 @@ def verdict_rates(labels: Labels, logits: Scores, band: Band) -> dict[str, float
 
 
 def calibration_half(groups: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Which of N rows calibrate (true) and which report (false), split by picture.
+    """Which of N rows calibrate (true) and which report (false), split by image.
 
-    A picture's half depends on its id alone, so it stays there whatever else is in the set, and
-    all views of one picture lie in one half.
+    An image's half depends on its id alone, so it stays there whatever else is in the set, and
+    all views of one image lie in one half.
     """
     digests = (hashlib.sha256(group.encode("utf-8", "surrogateescape")) for group in groups)
     return np.array([digest.digest()[0] % 2 == 0 for digest in digests], bool)
@@ -197,7 +197,7 @@ def calibration_half(groups: Iterable[str]) -> npt.NDArray[np.bool_]:
 def one_per_group(groups: Sequence[str], seed: int = 0) -> npt.NDArray[np.intp]:
     """Indices of one random row of each group, ascending: N ids -> int M.
 
-    Views of one picture are not independent, and conformal prediction counts independent pictures.
+    Views of one image are not independent, and conformal prediction counts independent images.
     """
     order = np.random.default_rng(seed).permutation(len(groups))
     _, first = np.unique(np.asarray(groups)[order], return_index=True)

@@ -1,4 +1,4 @@
-"""Where a picture lies outside what the models were validated on, in words for its row.
+"""Where an image lies outside what the models were validated on, in words for its row.
 
 A logit is given all the same: the contest wants one. But the stated error rates do not hold there.
 """
@@ -21,12 +21,12 @@ LEAST_JPEG_QUALITY = 65
 def doubts(
     loaded: "LoadedImage", view: npt.NDArray[np.uint8], familiar: TypicalStatistics | None = None
 ) -> tuple[str, ...]:
-    """What speaks against believing the verdict on this picture; most often nothing.
+    """What speaks against believing the verdict on this image; most often nothing.
 
     Args:
-        loaded: the decoded picture.
+        loaded: the decoded image.
         view: uint8 SxSx3 RGB, the first thing that the model looks at.
-        familiar: what validation pictures are like; None where the weights do not say.
+        familiar: what validation images are like; None where the weights do not say.
     """
     found = []
     view_size = len(view)

@@ -1,9 +1,9 @@
-"""Is a picture like those a model was validated on, by a handful of statistics?
+"""Is an image like those a model was validated on, by a handful of statistics?
 
 A detector answers whatever it is shown, also noise or a barcode. Seven numbers of a view are set
-against their mean and covariance over validation pictures (Mahalanobis 1936); beyond the distance
+against their mean and covariance over validation images (Mahalanobis 1936); beyond the distance
 that nearly all of those keep, the error that the weights state says nothing. The reverse does not
-hold: a picture of an unknown generator may have the most usual numbers.
+hold: an image of an unknown generator may have the most usual numbers.
 """
 
 import math
@@ -23,9 +23,9 @@ Grey = npt.NDArray[np.integer]  # HxW, 0 to 255
 STATISTICS = ("noise", "contrast", "blocking", "steps_2", "steps_8", "bends_2", "bends_4")
 _LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _FLOOR = 0.5  # grey levels: rounding alone leaves less
-_RIDGE = 1e-6  # so that pictures that are all alike have a covariance too
+_RIDGE = 1e-6  # so that images that are all alike have a covariance too
 _BLOCK = 8  # pixels, of JPEG; views start on its grid
-_KEPT = 0.98  # of the correlations, so that few pictures cannot make a direction impossible
+_KEPT = 0.98  # of the correlations, so that few images cannot make a direction impossible
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class TypicalStatistics:
         names: of the K statistics, as `STATISTICS`.
         mean: K numbers.
         covariance: K rows of K numbers.
-        share: of the validation pictures, such as 0.99.
-        distance: in which that share of them lies; a picture beyond is far from them.
+        share: of the validation images, such as 0.99.
+        distance: in which that share of them lies; an image beyond is far from them.
 
     Raises:
         WeightsError: other statistics than this version's, or numbers that do not fit together.
@@ -106,7 +106,7 @@ def fit(vectors: Vectors, share: float) -> TypicalStatistics:
     """Mean, covariance with weakened correlations, and the distance that ``share`` of them keep.
 
     Args:
-        vectors: float NxK of validation pictures, in the conditions that are to count as usual.
+        vectors: float NxK of validation images, in the conditions that are to count as usual.
         share: above 0 and below 1, such as 0.99.
     """
     covariance = np.cov(vectors, rowvar=False) + _RIDGE * np.eye(vectors.shape[1])
@@ -116,7 +116,7 @@ def fit(vectors: Vectors, share: float) -> TypicalStatistics:
     return replace(free, distance=max(_RIDGE, float(np.quantile(free.distances(vectors), share))))
 
 
-# Whole numbers and OpenCV's vectorised sums: every picture of a run comes through here, and floats
+# Whole numbers and OpenCV's vectorised sums: every image of a run comes through here, and floats
 # in NumPy take several times as long, from CPUs that the model wants.
 
 

@@ -1,9 +1,9 @@
 """Logits in words, with the error that the words may have.
 
 A model's weights carry "inconclusive" bands by stated error rate
-(`synthdet.decisions.calibration`), fitted on pictures that are named beside them. This module picks
+(`synthdet.decisions.calibration`), fitted on images that are named beside them. This module picks
 the band for the rate that is asked for and says in a sentence what it promises, and of which
-pictures.
+images.
 """
 
 import math
@@ -24,12 +24,12 @@ class VerdictRule:
     """How a model's logits become words.
 
     Attributes:
-        max_error: share of the real pictures that may be called synthetic, and of the synthetic
+        max_error: share of the real images that may be called synthetic, and of the synthetic
             ones real; None where the weights state no error.
         band: lower and upper limit of "inconclusive" on the logit; both 0 without a stated error,
             infinite where the weights state another one than is to be kept.
         even_odds: logit of calibrated probability one half.
-        holds_for: the pictures for which the error is stated, in words.
+        holds_for: the images for which the error is stated, in words.
     """
 
     max_error: float | None
@@ -38,7 +38,7 @@ class VerdictRule:
     holds_for: str
 
     def verdict(self, logit: float, status: str = "ok") -> Verdict:
-        """One picture's logit, and whether it is an answer at all -> what may be said of it."""
+        """One image's logit, and whether it is an answer at all -> what may be said of it."""
         if status != "ok":
             return "no answer"
         if self.max_error is None:  # above 0 is synthetic, as in every contest

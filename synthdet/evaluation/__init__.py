@@ -1,4 +1,4 @@
-"""Measuring models: labelled sets, what is done to their pictures, scores, tables, drawings.
+"""Measuring models: labelled sets, what is done to their images, scores, tables, drawings.
 
 `scripts/evaluate.py` is the program; `main.py` needs nothing of this.
 """

@@ -16,16 +16,16 @@ _FLOOR = 0.1  # grey levels², so that flat areas, which have no noise, stay com
 
 
 def all_forged(image: Image) -> MaskPrediction:
-    """Every pixel of every picture is called forged; there is no opinion on the picture."""
+    """Every pixel of every image is called forged; there is no opinion on the image."""
     return MaskPrediction(np.ones(image.shape[:2], np.float32), 0.0)
 
 
 def noise_residual(image: Image) -> MaskPrediction:
-    """How far the local noise level is from the picture's own, by rank.
+    """How far the local noise level is from the image's own, by rank.
 
-    Variance of a high-pass residual in a window, its logarithm, its distance from the picture's
+    Variance of a high-pass residual in a window, its logarithm, its distance from the image's
     median (after Mahdian and Saic, "Using noise inconsistencies for blind image forensics", 2009).
-    Ranks say nothing of the picture as a whole, so half of every picture is called; the picture's
+    Ranks say nothing of the image as a whole, so half of every image is called; the image's
     score is the spread of its noise levels.
 
     Args:

@@ -34,7 +34,7 @@ _OF_BOTH_CLASSES = ("f1", "ap", "ece")  # of one class they are numbers that say
 
 @dataclass(frozen=True)
 class _Answers:
-    """Rows that are measured, one for each picture and draw.
+    """Rows that are measured, one for each image and draw.
 
     Attributes:
         labels: bool N, true for synthetic.
@@ -72,12 +72,12 @@ def measure(
     Where families are told, the scope "pairs" has the balanced accuracy and the AUC within each
     family that holds both classes, averaged over these families.
 
-    A scope with one class has the share of its pictures that are called right as its balanced
-    accuracy, its AUC against all pictures of the other class in the set, its NLL, and no other.
+    A scope with one class has the share of its images that are called right as its balanced
+    accuracy, its AUC against all images of the other class in the set, its NLL, and no other.
 
     Args:
-        samples: N pictures.
-        logits: float64 RxN, R draws of each; all draws and all views of a picture are one cluster
+        samples: N images.
+        logits: float64 RxN, R draws of each; all draws and all views of an image are one cluster
             of the bootstrap.
         even_odds: of the model's calibration, for NLL and ECE.
         kinds: attributes of a sample that make scopes beside "overall".
@@ -120,12 +120,12 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def _cluster(sample: LabelledImage, interval: str) -> str:
-    """What a picture is drawn with; one whose source is not told stands for itself."""
+    """What an image is drawn with; one whose source is not told stands for itself."""
     return sample.source or sample.group if interval == "sources" else sample.group
 
 
 def _pairs(answers: _Answers, draws: int, repeats: int, interval: str) -> list[Row]:
-    """The row of the scope "pairs"; none where no family, or only all pictures, hold both classes.
+    """The row of the scope "pairs"; none where no family, or only all images, hold both classes.
 
     Over sources, whole families are drawn: each has one source or two of a class.
     """

@@ -1,4 +1,4 @@
-"""Sets of forged pictures with masks, beside authentic ones, to judge maps on."""
+"""Sets of forged images with masks, beside authentic ones, to evaluate maps on."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -61,10 +61,10 @@ class ForgedSet:
         return replace(self, name=f"{self.name}/{split}", samples=samples)
 
     def beside(self, folders: Iterable[Path]) -> "ForgedSet":
-        """With all pictures of some folders as authentic ones; each folder is a source.
+        """With all images of some folders as authentic ones; each folder is a source.
 
         Raises:
-            InputError: a folder holds no picture.
+            InputError: a folder holds no image.
         """
         added = [sample for folder in folders for sample in _authentic(folder)]
         sources = dict.fromkeys(sample.source for sample in added)
@@ -73,7 +73,7 @@ class ForgedSet:
 
 
 def read_forged_set(path: Path, reader: str | None = None) -> ForgedSet:
-    """Read pairs of picture and mask.
+    """Read pairs of image and mask.
 
     Args:
         path: a table, or a folder.
@@ -82,7 +82,7 @@ def read_forged_set(path: Path, reader: str | None = None) -> ForgedSet:
 
     Raises:
         UsageError: no such reader.
-        InputError: nothing there has that layout, or no picture has a mask.
+        InputError: nothing there has that layout, or no image has a mask.
     """
     table = path / "manifest.csv" if path.is_dir() else path
     if reader is None:

@@ -25,7 +25,7 @@ _INK = (68, 1, 84)  # the lower end of the colour map
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One picture of the sheet.
+    """One image of the sheet.
 
     Attributes:
         caption: what it stands for.
@@ -41,7 +41,7 @@ class Exhibit:
 
 
 def draw_gallery(title: str, rows: Sequence[tuple[str, Sequence[Exhibit]]], path: Path) -> None:
-    """Write a PNG: a row of exhibits under each heading, each as picture, truth and map.
+    """Write a PNG: a row of exhibits under each heading, each as image, truth and map.
 
     Raises:
         OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Tables of numbers -> one picture of coloured cells; Pillow and OpenCV are all it needs."""
+"""Tables of numbers -> one image of coloured cells; Pillow and OpenCV are all it needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

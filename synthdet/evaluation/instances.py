@@ -1,4 +1,4 @@
-"""Finders of copied regions before pictures whose regions are known: figures and their rows."""
+"""Finders of copied regions before images whose regions are known: figures and their rows."""
 
 import time
 from collections import defaultdict
@@ -33,12 +33,12 @@ COLUMNS = ORIGIN + FIGURES
 
 @dataclass
 class InstanceScores:
-    """What one finder reached, picture by picture.
+    """What one finder reached, image by image.
 
     Attributes:
-        samples: N pictures that gave pixels.
+        samples: N images that gave pixels.
         dice, iou, of1: N each, see `synthdet.metrics`.
-        logits: N, of the pictures; > 0 is called forged.
+        logits: N, of the images; > 0 is called forged.
         seconds: N times that the finder took.
     """
 
@@ -55,7 +55,7 @@ class InstanceScores:
         return np.array([sample.mask is not None for sample in self.samples], bool)
 
     def add(self, sample: Sample, truth: Masks, found: Located, seconds: float) -> None:
-        """Score one answer; a picture that is called authentic has no regions, as in contests."""
+        """Score one answer; an image that is called authentic has no regions, as in contests."""
         copied, marked = np.asarray(truth.any(axis=0), bool), found.map >= LOC_THRESHOLD
         self.samples.append(sample)
         self.dice.append(dice(copied, marked))
@@ -66,7 +66,7 @@ class InstanceScores:
 
 
 def regions_of(found: Located) -> Masks:
-    """The regions of an answer, bool KxHxW; none where the picture is called authentic."""
+    """The regions of an answer, bool KxHxW; none where the image is called authentic."""
     if found.logit <= 0 or found.instances is None:
         return np.zeros((0, *found.map.shape), bool)
     labels = np.arange(1, int(found.instances.max()) + 1)
@@ -82,7 +82,7 @@ def judge(
     """Put every sample before every finder; each file is decoded once.
 
     Args:
-        samples: forged and authentic pictures.
+        samples: forged and authentic images.
         finders: name -> finder.
         advance: called once a sample, for a progress bar.
 
@@ -114,16 +114,16 @@ def judge(
 def measure(
     judged: InstanceScores, kinds: Sequence[str] = ("source",), repeats: int = 500
 ) -> list[Row]:
-    """Means over pictures, overall and for each scope, with 95 % bootstrap intervals.
+    """Means over images, overall and for each scope, with 95 % bootstrap intervals.
 
     Args:
-        judged: N pictures under one finder.
+        judged: N images under one finder.
         kinds: attributes of a sample that make scopes beside "overall".
-        repeats: of the bootstrap; pictures of one group are one cluster.
+        repeats: of the bootstrap; images of one group are one cluster.
 
     Returns:
         One dictionary with the keys `FIGURES` for each scope; figures that do not exist are nan.
-        ``found`` and ``false_alarms`` are the shares of forged and of authentic pictures that are
+        ``found`` and ``false_alarms`` are the shares of forged and of authentic images that are
         called forged.
     """
     rows = []
@@ -151,7 +151,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def _figures(judged: InstanceScores, places: Indices) -> Row:
-    """Means over some pictures, which may come more than once."""
+    """Means over some images, which may come more than once."""
     forged = judged.forged[places]
     called = np.array(judged.logits)[places] > 0
 

@@ -1,4 +1,4 @@
-"""Sets of pictures whose class is known: folders, a manifest CSV, or a CSV of truth."""
+"""Sets of images whose class is known: folders, a manifest CSV, or a CSV of truth."""
 
 import hashlib
 import re
@@ -23,14 +23,14 @@ _PICTURE_HASH = re.compile(r"__([0-9a-f]{8,64})(?=_|$)")  # source__HASH_view: v
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One picture of known class.
+    """One image of known class.
 
     Attributes:
         name: as the table spells it, or the path below the set's folder.
         path: where the file lies.
         synthetic: the truth.
         source, family: where it comes from, and the wider kind; empty where unknown.
-        group: id of the picture that this is a view of.
+        group: id of the image that this is a view of.
     """
 
     name: str
@@ -62,7 +62,7 @@ class LabelledSet:
 
     @property
     def groups(self) -> list[str]:
-        """Id of each sample's picture."""
+        """Id of each sample's image."""
         return [sample.group for sample in self.samples]
 
     def keep(self, wanted: Iterable[bool], reason: str) -> "LabelledSet":
@@ -79,7 +79,7 @@ class LabelledSet:
         return replace(self, samples=samples)
 
     def half(self, name: str) -> "LabelledSet":
-        """One of `HALVES`: "calibration" and "report" share no picture and together are "all"."""
+        """One of `HALVES`: "calibration" and "report" share no image and together are "all"."""
         if name == "all":
             return self
         calibrates = calibration_half(self.groups)
@@ -113,7 +113,7 @@ def read_set(path: Path, split: str | None = None) -> LabelledSet:
         split: takes one split; None takes all.
 
     Raises:
-        InputError: neither of these, a label that is neither 0 nor 1, a name twice, or no picture.
+        InputError: neither of these, a label that is neither 0 nor 1, a name twice, or no image.
     """
     if path.is_dir():
         samples = _read_folders(path / split if split else path)
@@ -142,7 +142,7 @@ def first_of_each(
 
 
 def picture_id(name: str) -> str:
-    """The hash in ``source__HASH_view.ext`` that views of a picture share, else the whole name."""
+    """The hash in ``source__HASH_view.ext`` that views of an image share, else the whole name."""
     found = _PICTURE_HASH.search(Path(name).stem)
     return found[1] if found else name
 

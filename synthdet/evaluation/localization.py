@@ -1,4 +1,4 @@
-"""Figures of single pictures -> rows of a localizer's metrics; `results` writes them."""
+"""Figures of single images -> rows of a localizer's metrics; `results` writes them."""
 
 import math
 from collections.abc import Sequence
@@ -29,16 +29,16 @@ COLUMNS = ORIGIN + FIGURES
 def measure(
     judged: MaskScores, kinds: Sequence[str] = ("source",), repeats: int = 500
 ) -> list[Row]:
-    """Means over pictures, overall and for each scope, with 95 % bootstrap intervals.
+    """Means over images, overall and for each scope, with 95 % bootstrap intervals.
 
     Args:
-        judged: N pictures under one method and one protocol.
+        judged: N images under one method and one protocol.
         kinds: attributes of a sample that make scopes beside "overall".
-        repeats: of the bootstrap; views of one picture are one cluster.
+        repeats: of the bootstrap; views of one image are one cluster.
 
     Returns:
         One dictionary with the keys `FIGURES` for each scope; figures that do not exist are nan.
-        A scope with forged pictures alone, or with none, has its image AUC against all pictures
+        A scope with forged images alone, or with none, has its image AUC against all images
         of the other class in the set.
     """
     rows = []
@@ -75,13 +75,13 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def _pixel_figures(judged: MaskScores, places: Indices) -> Row:
-    """Means of `score_map` over some pictures, which may come more than once."""
+    """Means of `score_map` over some images, which may come more than once."""
     figures = summarise_maps([judged.pixels[place] for place in places], judged.forged[places])
     return {**figures, "pixel_auc": figures["auc_pos"]}
 
 
 def _shared(judged: MaskScores, places: Indices) -> Row:
-    """Dice at the one threshold that suits the forged pictures of a scope best."""
+    """Dice at the one threshold that suits the forged images of a scope best."""
     forged = places[judged.forged[places]]
     if not forged.size:
         return {"shared_threshold": math.nan, "shared_dice_pos": math.nan}

@@ -1,4 +1,4 @@
-"""Maps that somebody has written to files, as answers to be judged like a model's."""
+"""Maps that somebody has written to files, as predictions to be scored like a model's."""
 
 import os
 from collections import Counter
@@ -18,13 +18,13 @@ def file_method(folder: Path, samples: Sequence[Sample], logits: Path | None = N
     """What a folder of masks answers.
 
     Args:
-        folder: one ``.npz`` for each picture, named as ``main.py --masks`` names them.
-        samples: all pictures that will be asked for.
-        logits: CSV ``filename,logit`` with the pictures' scores, matched by file name; None scores
-            a picture by its map.
+        folder: one ``.npz`` for each image, named as ``main.py --masks`` names them.
+        samples: all images that will be asked for.
+        logits: CSV ``filename,logit`` with the images' scores, matched by file name; None scores
+            an image by its map.
 
     Raises:
-        InputError: a picture has no mask or no logit, or two share their name.
+        InputError: an image has no mask or no logit, or two share their name.
         MaskError: when a mask is read that is damaged or of another size.
     """
     files = _files(folder, samples)

@@ -1,4 +1,4 @@
-"""Forged pictures, protocols and methods that give maps -> figures of every picture."""
+"""Forged images, protocols and methods that give maps -> figures of every image."""
 
 import time
 from collections import defaultdict
@@ -22,11 +22,11 @@ THRESHOLDS = np.linspace(0, 1, 101)  # among which the best one for a whole set 
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """What a method says of one picture.
+    """What a method says of one image.
 
     Attributes:
-        map: float HxW in [0, 1], upright as the picture; `LOC_THRESHOLD` and above is forged.
-        score: of the whole picture; higher is more likely forged, on any scale.
+        map: float HxW in [0, 1], upright as the image; `LOC_THRESHOLD` and above is forged.
+        score: of the whole image; higher is more likely forged, on any scale.
     """
 
     map: Map
@@ -38,13 +38,13 @@ Method = Callable[[Sample, Image], MaskPrediction]  # the file, and its pixels a
 
 @dataclass
 class MaskScores:
-    """What one method reached under one protocol, picture by picture.
+    """What one method reached under one protocol, image by image.
 
     Attributes:
-        samples: N pictures that gave pixels.
+        samples: N images that gave pixels.
         pixels: N dictionaries of `score_map`.
         curves: N arrays float64 T, Dice at each of `THRESHOLDS`.
-        scores: N scores of whole pictures.
+        scores: N scores of whole images.
         seconds: N times that the method took.
     """
 
@@ -73,7 +73,7 @@ def judge(
     """Put every sample under every protocol before every method; each file is decoded once.
 
     Args:
-        samples: forged and authentic pictures.
+        samples: forged and authentic images.
         methods: name -> method.
         protocols: with distinct texts.
         seed: decides, with each file's own name, what is random.
@@ -103,7 +103,7 @@ def judge(
 
 
 def look(sample: Sample, protocol: Protocol, seed: int = 0) -> tuple[Image, Mask]:
-    """A picture, uint8 HxWx3, and its truth, bool HxW, after a protocol; the truth goes along.
+    """An image, uint8 HxWx3, and its truth, bool HxW, after a protocol; the truth goes along.
 
     Raises:
         ImageError: one of the two gives no pixels.
@@ -122,7 +122,7 @@ def _add(judged: MaskScores, method: Method, sample: Sample, image: Image, truth
 
 
 def ranked(judged: MaskScores) -> Iterator[tuple[str, list[Sample]]]:
-    """The forged pictures of each source, worst first: by Dice, then by pixel AUC."""
+    """The forged images of each source, worst first: by Dice, then by pixel AUC."""
     by_source = defaultdict(list)
     for sample, figures in zip(judged.samples, judged.pixels, strict=True):
         if sample.mask is not None:

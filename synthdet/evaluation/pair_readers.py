@@ -1,11 +1,11 @@
-"""Forged pictures and their masks on disk -> samples, whatever their layout.
+"""Forged images and their masks on disk -> samples, whatever their layout.
 
     found = read_pairs(Path("tgif"), "tgif")
     for line in found.left_out: print(line)
     image, mask = load_pair(found.samples[0])
 
 A reader pairs files by their names. `read_pairs` then looks into the headers and leaves out, with
-a word why, what cannot be used: a mask without a picture, another size, a file that is no image.
+a word why, what cannot be used: a mask without an image, another size, a file that is no image.
 Originals that lie beside forgeries become authentic samples.
 """
 
@@ -75,7 +75,7 @@ def read_tgif(root: Path) -> Found:
         sd2-sp   ID_mask_{bbox,segm}.png_ps_mask.png_sd2_{0,1,2}.png  ID_mask_bbox.png_ps_mask.png
         ps-sp    ID_mask_{bbox,segm}.png_ps_{0,1,2}.png               ID_mask_bbox.png_ps_mask.png
 
-    Fully regenerated pictures are crops, with the mask of that crop. Spliced ones have the
+    Fully regenerated images are crops, with the mask of that crop. Spliced ones have the
     photograph's size, and their mask is the one Photoshop has spliced with, a little wider than
     the one it was asked for. Other subsets, as of FLUX, are read by the same rule.
     """
@@ -180,9 +180,9 @@ def read_folders(root: Path) -> Found:
 def read_pair_manifest(path: Path) -> Found:
     """A CSV, or a folder with ``manifest.csv``, with the columns ``image,mask``.
 
-    Paths are relative to the CSV. An empty ``mask`` is an authentic picture. Used where they are
+    Paths are relative to the CSV. An empty ``mask`` is an authentic image. Used where they are
     there: ``source``, ``manipulation``, ``split`` (else the folder's name), ``group``,
-    ``original``. Pictures in ``authentic/`` beside the CSV that no row names are authentic.
+    ``original``. Images in ``authentic/`` beside the CSV that no row names are authentic.
     """
     path = path / "manifest.csv" if path.is_dir() else path
     found = Found()
@@ -215,7 +215,7 @@ Readers = Mapping[str, Callable[[Path], Found]]
 def read_recodai(root: Path) -> Found:
     """The Recod.ai contest: ``root/train_images/{authentic,forged}``, ``root/train_masks/*.npy``.
 
-    Supplemental pictures count as well, where they are there; see `synthdet.formats.recodai`.
+    Supplemental images count as well, where they are there; see `synthdet.formats.recodai`.
     """
     found = Found()
     for image, mask in training_files(root):

@@ -1,4 +1,4 @@
-"""A picture and its mask: where the two files lie, what is wrong with them, their pixels."""
+"""An image and its mask: where the two files lie, what is wrong with them, their pixels."""
 
 import warnings
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ DECODER_ERRORS = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombErro
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture and where it was forged.
+    """An image and where it was forged.
 
     Attributes:
-        image: the picture's file.
-        mask: its mask's file, of the same size: a picture, or an .npy with one channel an instance
-            as in the Recod.ai contest; None for an authentic picture.
+        image: the image's file.
+        mask: its mask's file, of the same size: an image, or an .npy with one channel an instance
+            as in the Recod.ai contest; None for an authentic image.
         source: the data set, or the part of it that is reported on its own.
         manipulation: how it was forged; empty where unknown or authentic.
         split: ``train``, ``val``, ``test``, or empty where the layout has none.
         group: the photograph behind it; samples of one group are never parted.
         original: the photograph before the forgery, where it is at hand.
         any_positive: a pixel of the mask counts from 1 upward, not from half of the full scale.
-        segments: a map of the picture's objects, one number each, for synthesised forgeries.
+        segments: a map of the image's objects, one number each, for synthesised forgeries.
     """
 
     image: Path
@@ -48,12 +48,12 @@ class Sample:
 
 
 def load_pair(sample: Sample) -> tuple[Image, Mask]:
-    """Decode a picture and its mask, both upright.
+    """Decode an image and its mask, both upright.
 
     Masks are read in the raster as stored, before EXIF orientation, as contests draw them.
 
     Returns:
-        uint8 HxWx3 and bool HxW; nothing is set for an authentic picture.
+        uint8 HxWx3 and bool HxW; nothing is set for an authentic image.
 
     Raises:
         ImageError: a file is missing or damaged, sizes differ, or the mask of a forgery is empty.
@@ -63,10 +63,10 @@ def load_pair(sample: Sample) -> tuple[Image, Mask]:
 
 
 def load_instances(sample: Sample) -> tuple[Image, Masks]:
-    """Decode a picture and its copied regions; a mask that is a picture is one region.
+    """Decode an image and its copied regions; a mask that is an image is one region.
 
     Returns:
-        uint8 HxWx3 and bool NxHxW, N = 0 for an authentic picture.
+        uint8 HxWx3 and bool NxHxW, N = 0 for an authentic image.
 
     Raises:
         ImageError: as `load_pair`.
@@ -82,10 +82,10 @@ def load_instances(sample: Sample) -> tuple[Image, Masks]:
 
 
 def load_map(sample: Sample, file: Path) -> Map:
-    """The map of a picture from a ``.npz`` in the raster as stored -> float32 HxW, upright.
+    """The map of an image from a ``.npz`` in the raster as stored -> float32 HxW, upright.
 
     Raises:
-        ImageError: the picture cannot be read.
+        ImageError: the image cannot be read.
         MaskError: the map cannot, or has another size.
     """
     loaded = load_image(sample.image)
@@ -94,7 +94,7 @@ def load_map(sample: Sample, file: Path) -> Map:
 
 
 def _load_whole(sample: Sample) -> LoadedImage:
-    """The picture, refused if it is damaged: a part without content must not be learned from."""
+    """The image, refused if it is damaged: a part without content must not be learned from."""
     loaded = load_image(sample.image)
     damage = [note for note in loaded.notes if note.startswith("truncated")]
     if damage:
@@ -118,7 +118,7 @@ def _upright_mask(sample: Sample, loaded: LoadedImage) -> Mask:
 
 
 def _read_mask(path: Path, any_positive: bool) -> Mask:
-    """The brightest channel of any picture against half of its full scale, or against 0."""
+    """The brightest channel of any image against half of its full scale, or against 0."""
     if path.suffix == ".npy":
         return np.asarray(_read_channels(path).any(axis=0), bool)
     try:

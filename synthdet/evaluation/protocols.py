@@ -1,4 +1,4 @@
-"""Protocols: what is done to every picture before a model sees it, spelled as one word.
+"""Protocols: what is done to every image before a model sees it, spelled as one word.
 
 native                  nothing
 organisers              the VIP Cup 2022 operations, drawn by the file's name
@@ -59,7 +59,7 @@ class Protocol:
 
     @property
     def random(self) -> bool:
-        """Whether another draw gives another picture."""
+        """Whether another draw gives another image."""
         return any(name in _RANDOM for name, _ in self.steps)
 
     def apply(self, image: Image, rng: Rng) -> Image:
@@ -80,7 +80,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One draw of a protocol: what makes one picture of another."""
+    """One draw of a protocol: what makes one image of another."""
 
     protocol: Protocol
     draw: int

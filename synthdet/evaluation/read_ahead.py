@@ -10,7 +10,7 @@ from synthdet.host_resources import available_cpus
 T = TypeVar("T")
 R = TypeVar("R")
 
-_READ_AHEAD = 4  # pictures waiting for the model, for each thread
+_READ_AHEAD = 4  # images waiting for the model, for each thread
 
 
 def read_ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -12,7 +12,7 @@ from synthdet.evaluation.labelled import LabelledSet
 from synthdet.evaluation.results import Row
 from synthdet.inference.weights import WeightsConfig
 
-Logits = npt.NDArray[np.float64]  # RxN: R draws of N pictures
+Logits = npt.NDArray[np.float64]  # RxN: R draws of N images
 
 
 def recalibrate(
@@ -26,7 +26,7 @@ def recalibrate(
 
     Args:
         config: that gave the logits.
-        labelled: N pictures that no training step saw.
+        labelled: N images that no training step saw.
         logits: float64 RxN, R draws of each.
         error_rates: for which to state a band.
         keep_scale: fit the bands alone, so that every logit stays as it is.
@@ -38,7 +38,7 @@ def recalibrate(
     labels = np.tile(labelled.labels, len(logits))
     kept = calibration.Calibration(config.temperature, config.bias, {})
     found = kept if keep_scale else calibration.fit(labels, raw)
-    # bands count independent pictures: one row of each, whichever view and draw
+    # bands count independent images: one row of each, whichever view and draw
     rows = calibration.one_per_group(labelled.groups * len(logits))
     return replace(
         config,
@@ -52,12 +52,12 @@ def recalibrate(
 def compare(
     old: WeightsConfig, new: WeightsConfig, labelled: LabelledSet, logits: Logits
 ) -> tuple[list[Row], dict[str, dict[str, float]]]:
-    """What a new calibration does to pictures that it was not fitted on.
+    """What a new calibration does to images that it was not fitted on.
 
     Args:
         old: that gave the logits.
         new: of the same model.
-        labelled: N other pictures.
+        labelled: N other images.
         logits: float64 RxN.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Labelled pictures, protocols and a detector -> logits, decoding beside the inference."""
+"""Labelled images, protocols and a detector -> logits, decoding beside the inference."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def score(
 
     Args:
         detector: of any weights.
-        samples: N pictures.
+        samples: N images.
         protocols: with distinct texts.
         repeats: draws of a random protocol.
         seed: decides, with each file's own name, what is random.

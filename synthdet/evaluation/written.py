@@ -35,12 +35,12 @@ Logits = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WrittenSet:
-    """A set of pictures, and the files that were made of them.
+    """A set of images, and the files that were made of them.
 
     Attributes:
-        labelled: the pictures, under the names of the set that they come from.
+        labelled: the images, under the names of the set that they come from.
         seed: that decided what is random.
-        files: protocol's text -> R draws, each with every picture's name -> its file's name.
+        files: protocol's text -> R draws, each with every image's name -> its file's name.
     """
 
     labelled: LabelledSet
@@ -52,7 +52,7 @@ class WrittenSet:
 
         Args:
             answers: name of a file -> its logit.
-            labelled: N of the pictures, in the order that is wanted.
+            labelled: N of the images, in the order that is wanted.
 
         Raises:
             InputError: a file has no logit.
@@ -82,18 +82,18 @@ def write_set(
     out: Path,
     advance: Callable[[], object] = lambda: None,
 ) -> dict[str, str]:
-    """Write every picture after every protocol, and the table.
+    """Write every image after every protocol, and the table.
 
     Args:
-        labelled: the pictures.
+        labelled: the images.
         protocols: with distinct texts.
         draws: of a random protocol.
         seed: decides, with each file's own name, what is random.
         out: folder; files that are there are replaced.
-        advance: called once a picture, for a progress bar.
+        advance: called once per image, for a progress bar.
 
     Returns:
-        names of the pictures that gave no pixels and are left out, and why.
+        names of the images that gave no pixels and are left out, and why.
 
     Raises:
         OutputError: a file cannot be written.
@@ -145,7 +145,7 @@ def read_written(path: Path) -> WrittenSet | None:
     origins = {(row["data"], row["manifest_sha256"], row["seed"]) for row in rows}
     shown = {sample.name: sample for sample in read_set(path).samples}
     pictures: dict[str, LabelledImage] = {}
-    files: dict[str, dict[str, dict[str, str]]] = {}  # protocol -> draw -> picture -> file
+    files: dict[str, dict[str, dict[str, str]]] = {}  # protocol -> draw -> image -> file
     for row in rows:
         name = row["picture"]
         pictures.setdefault(name, replace(shown[row["filename"]], name=name))

@@ -130,7 +130,7 @@ def _scores(predictions: Predictions) -> list[Record]:
 def _written(logit: float) -> str:
     """A logit as probability, in twelve digits.
 
-    Fewer digits would tie pictures that differ, more would leave a label at the mercy of readers
+    Fewer digits would tie images that differ, more would leave a label at the mercy of readers
     that miss the last bit, as pandas' default does.
     """
     return format(float(probability(logit)), ".12g")

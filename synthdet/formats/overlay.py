@@ -1,4 +1,4 @@
-"""A map over its picture, for people: a JPEG with a colour bar."""
+"""A map over its image, for people: a JPEG with a colour bar."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from PIL import ImageDraw, ImageFont
 from synthdet.io.files import write_atomically
 from synthdet.preprocessing.resizing import Image, Map, reduce_to, resize_map
 
-_MOST_SIDE = 1600  # pixels of the picture in it
-_LEAST_HEIGHT = 128  # so that the bar can be read beside the flattest picture
+_MOST_SIDE = 1600  # pixels of the image in it
+_LEAST_HEIGHT = 128  # so that the bar can be read beside the flattest image
 _BAR, _MARGIN, _FONT_SIZE = 16, 8, 14
 _TICKS = (0.0, 0.5, 1.0)
 
 
 def write_overlay(path: Path, image: Image, probabilities: Map) -> None:
-    """Write a JPEG of the picture in grey under its map in colours, with the bar beside it.
+    """Write a JPEG of the image in grey under its map in colours, with the bar beside it.
 
     Args:
         path: ends in ``.jpg``.
@@ -48,7 +48,7 @@ def write_overlay(path: Path, image: Image, probabilities: Map) -> None:
 
 
 def blend(image: Image, probabilities: Map) -> npt.NDArray[np.uint8]:
-    """uint8 HxWx3, float32 HxW in [0, 1] -> uint8 hxwx3 RGB, half grey picture, half colour."""
+    """uint8 HxWx3, float32 HxW in [0, 1] -> uint8 hxwx3 RGB, half grey image, half colour."""
     small = reduce_to(image, _MOST_SIDE)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.uint16)
     colours = viridis(resize_map(probabilities, *small.shape[:2]))

@@ -1,7 +1,7 @@
-"""What a finished training run said of the test pictures -> a MediaEval submission.
+"""What a finished training run said of the test images -> a MediaEval submission.
 
 The run's folder holds ``<run_name>_test_probs.csv`` (``image_id,prob``) and ``metrics.json``, whose
-``f1_threshold`` is the logit from which a picture counts as synthetic, chosen on validation. A run
+``f1_threshold`` is the logit from which an image counts as synthetic, chosen on validation. A run
 of task B also holds its masks, ``<run_name>_test_masks/<stem>.npz``.
 """
 
@@ -20,7 +20,7 @@ _HEADER = ["image_id", "prob"]
 
 
 def submit(run_folder: Path, team: str, run: Run, out: Path) -> list[Path]:
-    """Pack what a run said of the test pictures: task B where it wrote masks, else task A.
+    """Pack what a run said of the test images: task B where it wrote masks, else task A.
 
     Args:
         run_folder: named after the run, as ``training/train.py`` writes it.

@@ -12,7 +12,7 @@ The contest's own data, with which models are trained and measured::
     train_images/{authentic,forged}/*.png      train_masks/<stem>.npy
     supplemental_images/*.png                  supplemental_masks/<stem>.npy
 
-A mask is uint8, HxW or NxHxW, one channel an instance; an authentic picture has none.
+A mask is uint8, HxW or NxHxW, one channel an instance; an authentic image has none.
 """
 
 import json
@@ -47,7 +47,7 @@ _FOLDERS = {
     "train_images/authentic": "",
     "train_images/forged": "train_masks",
     "supplemental_images": "supplemental_masks",
-}  # of pictures, and of their masks
+}  # of images, and of their masks
 
 
 def write(predictions: Predictions, folder: Path) -> list[Path]:
@@ -78,7 +78,7 @@ def lint(path: Path, rows: Sequence[Row], faults: Faults) -> None:
 def training_files(root: Path) -> list[tuple[Path, Path | None]]:
     """Pictures of the contest's data with their masks, None for authentic ones, sorted by folder.
 
-    A forged picture without a mask file is listed with the path that is missing.
+    A forged image without a mask file is listed with the path that is missing.
     """
     files: list[tuple[Path, Path | None]] = []
     for folder, masks in _FOLDERS.items():

@@ -1,1 +1,1 @@
-"""Weights folders and the models in them: pictures to logits, and pictures to maps."""
+"""Weights folders and the models in them: images to logits, and images to maps."""

@@ -1,4 +1,4 @@
-"""How many pictures go into one call of a model: found on the run's own first batches."""
+"""How many images go into one call of a model: found on the run's own first batches."""
 
 import math
 
@@ -7,13 +7,13 @@ _GAIN = 1.03  # least gain in speed that a doubled batch must bring
 
 
 class BatchSize:
-    """Doubles the batch while that makes a picture cheaper; pure logic on times that it is told.
+    """Doubles the batch while that makes an image cheaper; pure logic on times that it is told.
 
     What is best depends on the network and on caches that nobody has listed: a small network on a
-    CPU is fastest one picture at a time, a large GPU wants hundreds.
+    CPU is fastest one image at a time, a large GPU wants hundreds.
 
     Attributes:
-        size: pictures in the next call.
+        size: images in the next call.
         settled: whether the search is over.
     """
 
@@ -25,7 +25,7 @@ class BatchSize:
         self._calls, self._fastest = 0, math.inf
 
     def observe(self, pictures: int, seconds: float) -> None:
-        """A call with so many pictures took so long; smaller ones, at the end, say nothing."""
+        """A call with so many images took so long; smaller ones, at the end, say nothing."""
         if self.settled or pictures != self.size:
             return
         self._calls += 1

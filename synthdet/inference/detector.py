@@ -1,4 +1,4 @@
-"""Views of pictures -> one calibrated logit a picture."""
+"""Views of images -> one calibrated logit per image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,13 +52,13 @@ class Detector:
         return detector
 
     def logits(self, pictures: Sequence[Views]) -> Logits:
-        """The views of N pictures -> float32 N, calibrated."""
+        """The views of N images -> float32 N, calibrated."""
         return self.judge(pictures)[0]
 
     def judge(self, pictures: Sequence[Views]) -> tuple[Logits, list[Logits]]:
-        """The views of N pictures -> float32 N, and of each picture its views' own logits.
+        """The views of N images -> float32 N, and of each image its views' own logits.
 
-        The views of all pictures share the batches, so that a picture with one view does not
+        The views of all images share the batches, so that an image with one view does not
         leave the rest of a batch empty. A logit is not finite only where the graph's is not.
         """
         if not pictures:
@@ -74,5 +74,5 @@ class Detector:
         return calibrated.astype(np.float32, copy=False)
 
     def score(self, image: Image) -> float:
-        """One picture, uint8 HxWx3 RGB of any size -> its logit."""
+        """One image, uint8 HxWx3 RGB of any size -> its logit."""
         return float(self.logits([make_views(image, self.config.input)])[0])

@@ -1,4 +1,4 @@
-"""A picture -> the map of its manipulated pixels, at the picture's own size, and a logit."""
+"""An image -> the map of its manipulated pixels, at the image's own size, and a logit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from synthdet.preprocessing.test_time_augmentation import inverse, transform
 from synthdet.preprocessing.tiles import Tiling
 
 MASK, HEAD = "mask_logit", "logit"  # the graph's outputs: float32 NxSxS, and N where it has a head
-_SCORED_SIDE = 512  # pixels of the map from which a picture's score is taken
+_SCORED_SIDE = 512  # pixels of the map from which an image's score is taken
 
 
 @dataclass(frozen=True)
 class Located:
-    """What was found in one picture.
+    """What was found in one image.
 
     Attributes:
-        map: float32 HxW in [0, 1], the picture's own size: the probability that a pixel was
+        map: float32 HxW in [0, 1], the image's own size: the probability that a pixel was
             manipulated, calibrated so that 0.5 is the threshold.
-        logit: of the picture, calibrated; > 0 means that it was manipulated.
+        logit: of the image, calibrated; > 0 means that it was manipulated.
         instances: uint8 or uint16 HxW, 0 is background and n the n-th region; None where the
             model does not tell regions apart.
     """
@@ -56,14 +56,14 @@ class Locates(Protocol):
         refinement: Refinement = "none",
         max_side: int | None = None,
     ) -> Located:
-        """One picture, uint8 HxWx3 RGB, upright, from 1x1 -> what was found in it.
+        """One image, uint8 HxWx3 RGB, upright, from 1x1 -> what was found in it.
 
         Args:
-            image: the picture.
+            image: the image.
             views: how many transformed views of it are averaged, 1 to 5.
-            refinement: how the map is fitted to the picture's edges.
-            max_side: work on the picture reduced to this long side, where the weights do not
-                ask for less; the map has the picture's own size all the same.
+            refinement: how the map is fitted to the image's edges.
+            max_side: work on the image reduced to this long side, where the weights do not
+                ask for less; the map has the image's own size all the same.
 
         Raises:
             ArithmeticError: the graph gave numbers that are not finite.
@@ -120,7 +120,7 @@ class Localizer:
         refinement: Refinement = "none",
         max_side: int | None = None,
     ) -> Located:
-        """One picture, uint8 HxWx3 RGB from 1x1 -> its map and logit, as `Locates` says."""
+        """One image, uint8 HxWx3 RGB from 1x1 -> its map and logit, as `Locates` says."""
         limits = [side for side in (self.spec.max_side, max_side) if side is not None]
         picture = reduce_to(image, min(limits, default=None))
         values, head = (
@@ -135,13 +135,13 @@ class Localizer:
         return Located(resize_map(values, *image.shape[:2]), logit)
 
     def _whole(self, picture: Image, views: int) -> tuple[Map, float | None]:
-        """The whole picture in one square -> raw map of the picture's size, raw image logit."""
+        """The whole image in one square -> raw map of the image's size, raw image logit."""
         size = self.config.input.size
         [(part, head)] = self._run([resize(picture, size, size)], views)
         return resize_map(part, *picture.shape[:2]), head
 
     def _tiled(self, picture: Image, views: int) -> tuple[Map, float | None]:
-        """Squares at native resolution -> raw map of the picture's size, raw image logit."""
+        """Squares at native resolution -> raw map of the image's size, raw image logit."""
         size = self.config.input.size
         height, width = picture.shape[:2]
         tiling = Tiling(height, width, size, self.spec.overlap)
@@ -170,14 +170,14 @@ class Localizer:
 
 
 def log_mean_exp(logits: list[float]) -> float:
-    """Logits of a picture's squares -> one: near the largest, less for what few squares say."""
+    """Logits of an image's squares -> one: near the largest, less for what few squares say."""
     return float(np.logaddexp.reduce(logits) - np.log(len(logits)))
 
 
 def map_score(probabilities: Map) -> float:
     """float32 HxW in [0, 1] -> log-odds of the mean of the highest hundredth of the pixels.
 
-    Taken from the map reduced to 512 pixels, so that it costs the same for every picture.
+    Taken from the map reduced to 512 pixels, so that it costs the same for every image.
     """
     height, width = probabilities.shape
     scale = min(1.0, _SCORED_SIDE / max(height, width))

@@ -1,4 +1,4 @@
-"""Where masks go: one a picture, as the file's raster lies, beside what was there before."""
+"""Where masks go: one per image, as the file's raster lies, beside what was there before."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ NOTHING = 2**-10  # a probability below this is written as 0: nothing was found 
 
 
 class MaskFolder:
-    """Where the masks of a table's images go, and their pictures for people.
+    """Where the masks of a table's images go, and their overlays for people.
 
     Args:
         masks: folder for ``<stem>.npz`` and, of regions told apart, ``<stem>.instances.npz``; None

@@ -1,7 +1,7 @@
-"""Fitting a map to the edges of its picture, after the network and without learning.
+"""Fitting a map to the edges of its image, after the network and without learning.
 
-- *guided*: the guided filter of He, Sun and Tang (TPAMI 2013) with the grey picture as its guide:
-  in every window the map becomes a linear function of the picture. Box filters are all it needs.
+- *guided*: the guided filter of He, Sun and Tang (TPAMI 2013) with the grey image as its guide:
+  in every window the map becomes a linear function of the image. Box filters are all it needs.
 - *crf*: mean-field inference in the dense conditional random field of Krähenbühl and Koltun
   (NIPS 2011): pixels that are near each other and of like colour are drawn to one label. Needs
   pydensecrf2 (requirements-crf.txt), which is built from source.
@@ -19,18 +19,18 @@ Refinement = Literal["none", "guided", "crf"]
 
 RADIUS = 8  # pixels of the guided filter's window to either side
 EPSILON = 1e-3  # of the squared range of the guide: windows of less variance count as flat
-_STRIP_PIXELS = 2**22  # filtered at a time, so that a large picture needs little memory
+_STRIP_PIXELS = 2**22  # filtered at a time, so that a large image needs little memory
 
-# The pairwise terms of the dense CRF, as customary for pictures of some 500 pixels.
+# The pairwise terms of the dense CRF, as customary for images of some 500 pixels.
 CRF_STEPS = 5
-CRF_PIXELS = 2**20  # a larger picture is reduced to so many, which take some seconds
+CRF_PIXELS = 2**20  # a larger image is reduced to so many, which take some seconds
 _SMOOTH = {"sxy": 3, "compat": 3}  # near pixels; standard deviation in pixels, weight
 _ALIKE = {"sxy": 60, "srgb": 10, "compat": 5}  # … and of like colour; srgb in grey levels
 _SURE = 1e-5  # the network's certainty ends here, so that its energy is finite
 
 
 def refine(probabilities: Map, image: Image, how: Refinement) -> Map:
-    """Fit a map to its picture.
+    """Fit a map to its image.
 
     Args:
         probabilities: float32 HxW in [0, 1].

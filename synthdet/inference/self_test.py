@@ -1,7 +1,7 @@
-"""A few stored pictures and the reference's answers, against which a backend is held on load.
+"""A few stored images and the reference's answers, against which a backend is held on load.
 
 A run time, a driver or a lower precision can be wrong without an error. What it answers to these
-pictures shows it in a fraction of a second, on the machine where it counts.
+images shows it in a fraction of a second, on the machine where it counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,9 +21,9 @@ FILE = "self_test.npz"
 LOGIT_TOLERANCE: dict[Precision, float] = {"fp32": 1e-2, "fp16": 5e-2, "bf16": 5e-2}
 MAP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-2}
 
-_LOGIT = "logit"  # the output that is a picture's raw logit; all others are maps or their like
+_LOGIT = "logit"  # the output that is an image's raw logit; all others are maps or their like
 _GRAIN = (0, 4, 8)  # of each picture: its strongest grain, in grey levels
-_CELLS = 8  # colours along a side of a picture
+_CELLS = 8  # colours along a side of an image
 _EVERY = 8  # pixels: of a map, a grid is stored
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -47,7 +47,7 @@ class SelfTest:
 
         Args:
             run: the reference, uint8 NxSxSx3 -> raw outputs by name.
-            size: side of a picture.
+            size: side of an image.
         """
         images = made_pictures(size)
         return cls(images, {name: _thinned(raw) for name, raw in run(images).items()})

@@ -62,7 +62,7 @@ class OnnxModel:
 
     Attributes:
         config: the weights folder's description.
-        batch_limit: most pictures ever run at once; less once the device has run out of memory.
+        batch_limit: most images ever run at once; less once the device has run out of memory.
         stop_at: reading of ``time.monotonic()`` from which on `run` begins no further batch.
     """
 
@@ -157,16 +157,16 @@ class OnnxModel:
         return min(self._batches.size, self.batch_limit)
 
     def fix_batch_size(self, size: int) -> None:
-        """Run ``size`` pictures at once, and look for no better number."""
+        """Run ``size`` images at once, and look for no better number."""
         self.batch_limit = size
         self._batches.settle(size)
 
     def run(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """uint8 NxHxWx3, N at least 1 -> the graph's outputs by name, each float32 Nx….
 
-        Runs ``batch_size`` pictures at once, which the first calls find. When the device is out
+        Runs ``batch_size`` images at once, which the first calls find. When the device is out
         of memory it is halved and the work goes on; the smaller size stays. A backend that cannot
-        take a single picture, or fails in another way, is given up for the reference.
+        take a single image, or fails in another way, is given up for the reference.
 
         Raises:
             TimeoutError: the time is past `stop_at`.

@@ -40,19 +40,19 @@ def shipped_weights() -> Path:
 
 @dataclass(frozen=True)
 class LocalizationSpec:
-    """How a picture is cut up for a localizer, and what its answers mean.
+    """How an image is cut up for a localizer, and what its answers mean.
 
     The graph takes squares of ``input.size`` pixels.
 
     Attributes:
-        whole: True squeezes the whole picture into one square, as networks for 256x256 contests
+        whole: True squeezes the whole image into one square, as networks for 256x256 contests
             want it; False cuts it into overlapping squares at native resolution.
-        max_side: a picture whose long side has more pixels is reduced to that first; None never
-            reduces. The map is always enlarged back to the picture's size.
+        max_side: an image whose long side has more pixels is reduced to that first; None never
+            reduces. The map is always enlarged back to the image's size.
         overlap: least share of a square's side that the next one covers again, 0 to 0.75.
         mask_temperature, mask_bias: a pixel's probability is ``sigmoid(raw / mask_temperature +
             mask_bias)``; ``mask_bias`` places the threshold of localization at 0.5.
-        image_score: what gives the picture's raw logit: the graph's classification "head", or
+        image_score: what gives the image's raw logit: the graph's classification "head", or
             the "map", see `synthdet.inference.localizer.map_score`.
 
     Raises:
@@ -116,7 +116,7 @@ class WeightsConfig:
         version: of the weights, for a person.
         input: the views that the graph wants; of a localizer, the side of its squares.
         files: file name -> sha256 in hexadecimal, for every file a run needs.
-        temperature, bias: a picture's logit is ``raw / temperature + bias``; ``bias`` places the
+        temperature, bias: an image's logit is ``raw / temperature + bias``; ``bias`` places the
             threshold of best balanced accuracy at 0.
         prior_logit: the finite, non-zero answer for a row that gave no pixels.
         thresholds: named thresholds on the logit for formats that want another than 0.
@@ -125,7 +125,7 @@ class WeightsConfig:
         conformal: limits of the "inconclusive" band on the logit, by stated error rate.
         stored: narrowest type that weights are stored in; backends widen them once, on opening.
         unfit: precisions known to give other answers than fp32: no run tries them.
-        familiar: of a detector, what validation pictures are like; None warns of no picture.
+        familiar: of a detector, what validation images are like; None warns of no image.
         provenance: data, code and measures that led to the weights, for a person.
     """
 

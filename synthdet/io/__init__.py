@@ -1,1 +1,1 @@
-"""Files in and out: tables, pictures in worker processes with a clock, and whole writes."""
+"""Files in and out: tables, images in worker processes with a clock, and whole writes."""

@@ -353,7 +353,7 @@ class DecodePool(WorkerPool[T]):
         warn: Tell = _warn_on_stderr,
         patience: float = PATIENCE,
     ) -> None:
-        """Start the workers; ``prepare`` makes of a decoded picture what comes back of it.
+        """Start the workers; ``prepare`` makes of a decoded image what comes back of it.
 
         It is a function of an importable module, or a partial of one: it must pickle.
         """

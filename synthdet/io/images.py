@@ -2,9 +2,9 @@
 
 Pillow decodes. This module adds what a run over files nobody has seen needs: it never blocks on a
 pipe, refuses bombs before they unpack, keeps what a damaged file still holds, and scales every
-mode by the range its type declares, never by a picture's own maximum. Colour profiles are not
+mode by the range its type declares, never by an image's own maximum. Colour profiles are not
 applied: that would move the traces a detector looks for. A JPEG is decoded at its full scale
-even where a reduced view is wanted: native crops are wanted of every picture besides, and libjpeg's
+even where a reduced view is wanted: native crops are wanted of every image besides, and libjpeg's
 scaled decoding gives other pixels than the area average that models were trained on.
 
 A decoder that hangs or crashes takes its process with it: see `synthdet.io.decoding`.
@@ -57,7 +57,7 @@ _ORIENTATIONS = {
     5: (True, 1, 1), 6: (True, 1, -1), 7: (True, -1, -1), 8: (True, -1, 1),
 }  # fmt: skip
 
-# The share of a damaged picture's rows without which it is given up: a header of some bytes may
+# The share of a damaged image's rows without which it is given up: a header of some bytes may
 # promise millions of pixels, and whatever follows is paid for all of them.
 _LEAST_STANDING = 0.05
 _STRIP_PIXELS = 2**20  # pixels converted at a time, so that a conversion adds little memory
@@ -70,7 +70,7 @@ _turn = [threading.Lock()]  # Pillow's switches are process-wide
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """One decoded picture.
+    """One decoded image.
 
     Attributes:
         pixels: uint8 HxWx3 RGB, 0 to 255, contiguous, upright: the EXIF orientation is applied.
@@ -90,7 +90,7 @@ class LoadedImage:
 
 
 def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
-    """Decode the first picture in the file at ``path``, whatever kind its name claims.
+    """Decode the first image in the file at ``path``, whatever kind its name claims.
 
     Threads may call this at the same time; they take turns.
 
@@ -116,7 +116,7 @@ def load_image(path: Path, max_pixels: int = MAX_PIXELS) -> LoadedImage:
 def stored_size(path: Path) -> Size | None:
     """(height, width) of the raster in a file, from its header alone; None where that says nothing.
 
-    To be called where a clock runs: a header may take as long to read as a picture.
+    To be called where a clock runs: a header may take as long to read as an image.
     """
     try:
         with (
@@ -183,7 +183,7 @@ def _decode(file: BinaryIO, max_pixels: int) -> LoadedImage:
 def _pillow(max_pixels: int, lenient: bool) -> Iterator[None]:
     """Set Pillow's switches for one decode and put them back, warnings silenced."""
     saved = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    # `_read` holds the picture to the limit; this one holds what plugins unpack before that.
+    # `_read` holds the image to the limit; this one holds what plugins unpack before that.
     Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, lenient
     try:
         with warnings.catch_warnings():
@@ -270,7 +270,7 @@ def _load(image: ImageFile.ImageFile, damage: str | None) -> None:
 
 
 def _standing_rows(image: ImageFile.ImageFile) -> int:
-    """Rows of a damaged picture that have been decoded: those that are not zeros throughout."""
+    """Rows of a damaged image that have been decoded: those that are not zeros throughout."""
     strips = (np.asarray(strip) for _, strip in _strips(image))
     return sum(int(strip.any(axis=tuple(range(1, strip.ndim))).sum()) for strip in strips)
 
@@ -279,7 +279,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF (or XMP) orientation, 1 to 8; nonsense counts as upright."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation)
-    except DECODER_ERRORS:  # a damaged EXIF block costs the orientation, not the picture
+    except DECODER_ERRORS:  # a damaged EXIF block costs the orientation, not the image
         return 1
     return next((value for value in _ORIENTATIONS if value == found), 1)
 
@@ -304,7 +304,7 @@ def raster_size(image: Image.Image) -> Size:
 
 
 def turn_to_stored(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """HxW of an upright picture -> a view of it as the file's raster lies.
+    """HxW of an upright image -> a view of it as the file's raster lies.
 
     Args:
         array: one number for each pixel of `LoadedImage.pixels`.

@@ -1,6 +1,6 @@
 """JPEG quantisation tables -> the encoder that writes such tables, and its quality.
 
-A table tells who compressed the picture last, not who made it. The tables of the Independent JPEG
+A table tells who compressed the image last, not who made it. The tables of the Independent JPEG
 Group (libjpeg, and so Pillow, OpenCV, browsers, most generators) are those of ITU-T T.81, annex K,
 scaled by a quality from 1 to 100. Photoshop and cameras bring their own; those of Photoshop's
 settings are taken from `PIL.JpegPresets`, the others are reported as unknown.
@@ -33,7 +33,7 @@ def ijg_quality(tables: Tables) -> tuple[int, bool]:
     """Quality of the nearest scaled annex K tables, 1 to 100, and whether they are exactly these.
 
     Nearest in the mean absolute difference of the logarithms of luma divisors. Files of one table
-    (grey pictures) are judged by that alone.
+    (grey images) are judged by that alone.
     """
     luma = np.array(tables[min(tables)])
     chroma = np.array(tables[1]) if len(tables) > 1 and 1 in tables else None

@@ -1,7 +1,7 @@
-"""Metrics of detection: one logit and one label a picture.
+"""Metrics of detection: one logit and one label per image.
 
 Everywhere ``labels`` are bool N (or 0 and 1), true for synthetic, and ``logits`` are finite float
-N, higher for synthetic; a picture is called synthetic when its logit is above the threshold. A
+N, higher for synthetic; an image is called synthetic when its logit is above the threshold. A
 metric that needs both classes is nan where one is absent.
 """
 
@@ -55,9 +55,9 @@ def vip_score(part1: tuple[Labels, Scores], part2: tuple[Labels, Scores]) -> flo
 
 
 def balanced_accuracy(labels: Labels, logits: Scores, threshold: float = 0.0) -> float:
-    """Mean of the share of real and the share of synthetic pictures that are called right.
+    """Mean of the share of real and the share of synthetic images that are called right.
 
-    With one class absent it is the share of the other; of no pictures, nan.
+    With one class absent it is the share of the other; of no images, nan.
     """
     real, fake = split_classes(labels, logits)
     hits = (real <= threshold, fake > threshold)
@@ -68,7 +68,7 @@ def balanced_accuracy(labels: Labels, logits: Scores, threshold: float = 0.0) ->
 def f1(labels: Labels, logits: Scores, threshold: float = 0.0) -> float:
     """F1 of the synthetic (or, for a localizer's image scores, the forged) class.
 
-    Nan without a synthetic picture: there is nothing to find; 0 where none is found.
+    Nan without a synthetic image: there is nothing to find; 0 where none is found.
     """
     real, fake = split_classes(labels, logits)
     found = int(np.sum(fake > threshold))
@@ -77,7 +77,7 @@ def f1(labels: Labels, logits: Scores, threshold: float = 0.0) -> float:
 
 
 def auc(labels: Labels, logits: Scores) -> float:
-    """Area under the ROC: the chance that a synthetic picture outscores a real one, ties half.
+    """Area under the ROC: the chance that a synthetic image outscores a real one, ties half.
 
     The Mann-Whitney statistic; nan with one class absent.
     """
@@ -92,7 +92,7 @@ def auc(labels: Labels, logits: Scores) -> float:
 def average_precision(labels: Labels, logits: Scores) -> float:
     """Precision averaged over the steps of recall, without interpolation.
 
-    Nan without a synthetic picture.
+    Nan without a synthetic image.
     """
     _, found, alarms = _counts(labels, logits)
     if not (found.size and found[-1]):
@@ -116,7 +116,7 @@ def equal_error_rate(labels: Labels, logits: Scores) -> float:
 
 
 def tpr_at_fpr(labels: Labels, logits: Scores, rate: float) -> float:
-    """Largest share of synthetic pictures found with at most ``rate`` of the real ones called.
+    """Largest share of synthetic images found with at most ``rate`` of the real ones called.
 
     Only thresholds that exist count, without interpolation; nan with one class absent.
     """
@@ -129,7 +129,7 @@ def tpr_at_fpr(labels: Labels, logits: Scores, rate: float) -> float:
 def negative_log_likelihood(labels: Labels, logits: Scores) -> float:
     """Mean of -log P(truth) in nats, where P(synthetic) is the logistic function of the logit.
 
-    One class alone is scored as it is; of no pictures, nan.
+    One class alone is scored as it is; of no images, nan.
     """
     real, fake = split_classes(labels, logits)
     losses = np.concatenate([np.logaddexp(0, real), np.logaddexp(0, -fake)])
@@ -137,10 +137,10 @@ def negative_log_likelihood(labels: Labels, logits: Scores) -> float:
 
 
 def calibration_error(labels: Labels, logits: Scores) -> float:
-    """Expected calibration error of P(synthetic): 15 equal bins, weighted by their pictures.
+    """Expected calibration error of P(synthetic): 15 equal bins, weighted by their images.
 
-    In each bin, the distance of the mean probability from the share of synthetic pictures. One
-    class alone is scored as it is; of no pictures, nan.
+    In each bin, the distance of the mean probability from the share of synthetic images. One
+    class alone is scored as it is; of no images, nan.
     """
     labels, logits = _checked(labels, logits)
     if not labels.size:
@@ -192,7 +192,7 @@ def roc(labels: Labels, logits: Scores) -> tuple[Counts, Counts, Counts]:
 
 
 def split_classes(labels: Labels, logits: Scores) -> tuple[Counts, Counts]:
-    """Logits of the real and of the synthetic pictures, as float64.
+    """Logits of the real and of the synthetic images, as float64.
 
     Raises:
         UsageError: the two have different shapes, or a logit is not finite.

@@ -1,7 +1,7 @@
 """The metric of the Recod.ai / LUC scientific image forgery contest: oF1.
 
-A forged picture holds one or more copied regions, and each predicted region has to answer for one
-true region. A picture scores the mean F1 of the best pairing, and less for regions too many.
+A forged image holds one or more copied regions, and each predicted region has to answer for one
+true region. An image scores the mean F1 of the best pairing, and less for regions too many.
 """
 
 import numpy as np
@@ -10,18 +10,18 @@ from scipy.optimize import linear_sum_assignment
 
 from synthdet.errors import UsageError
 
-Masks = npt.NDArray[np.bool_]  # bool NxHxW, one region each; N is 0 for an authentic picture
+Masks = npt.NDArray[np.bool_]  # bool NxHxW, one region each; N is 0 for an authentic image
 
 
 def of1(truth: Masks, predicted: Masks) -> float:
-    """oF1 of one picture, 0 to 1; the contest takes the mean over pictures.
+    """oF1 of one image, 0 to 1; the contest takes the mean over images.
 
     True and predicted regions are paired for the largest sum of F1 (Hungarian method). The sum is
     divided by the number of true regions, so a region without partner counts 0, and multiplied by
     n_true / max(n_predicted, n_true).
 
     Args:
-        truth: bool NxHxW; N = 0 for an authentic picture.
+        truth: bool NxHxW; N = 0 for an authentic image.
         predicted: bool MxHxW; M = 0 for the answer "authentic".
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far a metric could be off by the luck of which pictures are in the set."""
+"""How far a metric could be off by the luck of which images are in the set."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ def bootstrap_interval(
     repeats: int = 1000,
     seed: int = 0,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Percentile bootstrap (Efron 1979), stratified by class and clustered by picture.
+    """Percentile bootstrap (Efron 1979), stratified by class and clustered by image.
 
     Args:
         metric: maps indices into the rows, int M with repetitions, to one or K numbers.
         labels: N classes, any values that can be compared; each keeps its number of clusters.
         groups: N ids; rows of one class with one id are drawn together, because views of one
-            picture are not independent. None: every row for itself.
+            image are not independent. None: every row for itself.
         level: share of the interval, 0 to 1.
         repeats: resamples.
         seed: same seed, same interval.

@@ -1,8 +1,8 @@
-"""Metrics of localization: which pixels of a picture were manipulated.
+"""Metrics of localization: which pixels of an image were manipulated.
 
 A truth is bool HxW, true where manipulated; a map is float HxW in [0, 1], and a pixel is called
-manipulated where the map is at or above the threshold. Scores of one picture are averaged over
-pictures in two ways: "pos" takes the manipulated pictures alone, "all" takes every picture, where
+manipulated where the map is at or above the threshold. Scores of one image are averaged over
+images in two ways: "pos" takes the manipulated images alone, "all" takes every image, where
 an authentic one scores 1 for an empty prediction and 0 for any pixel called.
 """
 
@@ -20,7 +20,7 @@ Map = npt.NDArray[np.floating[Any]]
 
 
 def score_map(truth: Mask, probability: Map, threshold: float = 0.5) -> dict[str, float]:
-    """All pixel metrics of one picture by name.
+    """All pixel metrics of one image by name.
 
     Args:
         truth: bool HxW.
@@ -28,7 +28,7 @@ def score_map(truth: Mask, probability: Map, threshold: float = 0.5) -> dict[str
         threshold: of the fixed-threshold metrics.
 
     Returns:
-        ``dice`` and ``iou`` at the threshold; ``best_dice`` and ``best_iou`` at the picture's own
+        ``dice`` and ``iou`` at the threshold; ``best_dice`` and ``best_iou`` at the image's own
         best threshold, an upper limit that only one who knows the truth can reach; ``auc``.
     """
     predicted = probability >= threshold
@@ -45,14 +45,14 @@ def score_map(truth: Mask, probability: Map, threshold: float = 0.5) -> dict[str
 def summarise_maps(
     scores: Sequence[dict[str, float]], forged: npt.NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Means of `score_map` over pictures, each in the two variants "pos" and "all".
+    """Means of `score_map` over images, each in the two variants "pos" and "all".
 
     Args:
-        scores: one dictionary a picture.
-        forged: bool N, true where the picture's truth is not empty.
+        scores: one dictionary per image.
+        forged: bool N, true where the image's truth is not empty.
 
     Returns:
-        ``<metric>_pos`` over the forged pictures and ``<metric>_all`` over all; a picture whose
+        ``<metric>_pos`` over the forged images and ``<metric>_all`` over all; an image whose
         metric is nan (the AUC of an empty truth) does not count, and a mean of none is nan.
     """
     summary = {}
@@ -84,7 +84,7 @@ def iou(truth: Mask, predicted: Mask) -> float:
 def pixel_auc(truth: Mask, probability: Map) -> float:
     """Chance that a manipulated pixel outscores an authentic one, ties half.
 
-    Nan where the truth is empty or covers the whole picture.
+    Nan where the truth is empty or covers the whole image.
     """
     _check_size(truth, probability)
     return auc(truth.ravel(), probability.ravel())
@@ -131,14 +131,14 @@ def dice_curve(
 def best_shared_threshold(
     curves: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The one threshold of largest mean Dice over pictures, and that mean.
+    """The one threshold of largest mean Dice over images, and that mean.
 
     Args:
-        curves: float64 NxT, the `dice_curve` of each picture.
+        curves: float64 NxT, the `dice_curve` of each image.
         thresholds: float64 T; of equals, the first.
 
     Raises:
-        UsageError: there is no picture.
+        UsageError: there is no image.
     """
     if not len(curves):
         raise UsageError("no picture is forged: a threshold needs manipulated pictures")

@@ -1,4 +1,4 @@
-"""What a model sees of a picture, and what happens to pictures on their way to it.
+"""What a model sees of an image, and what happens to images on their way to it.
 
 This is the only place where pixels are cropped, padded or resized, for training and for inference.
 """

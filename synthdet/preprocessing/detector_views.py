@@ -1,7 +1,7 @@
-"""What a detector sees of a picture.
+"""What a detector sees of an image.
 
 Traces of generation and of compression live at native resolution, so a detector looks at crops
-that were never resampled, plus, where it helps, one reduced view of the whole picture. How many
+that were never resampled, plus, where it helps, one reduced view of the whole image. How many
 of each a model wants, and how they combine, stands in its weights folder as an `InputSpec`.
 """
 
@@ -31,15 +31,15 @@ _REDUCE_FROM = 1.25  # a reduced view is made from this ratio of short side to v
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model wants to see of a picture; stored in the weights folder's ``config.json``.
+    """What a model wants to see of an image; stored in the weights folder's ``config.json``.
 
     Attributes:
         size: side of every view in pixels; views are square.
-        native: most crops at native resolution, 1 to 9; small pictures give fewer.
-        reduced: most views of the whole picture, its short side resized to ``size``: 0 or 1.
-        reduced_weight: share of the reduced view in the picture's logit, 0 to 1; the native
+        native: most crops at native resolution, 1 to 9; small images give fewer.
+        reduced: most views of the whole image, its short side resized to ``size``: 0 or 1.
+        reduced_weight: share of the reduced view in the image's logit, 0 to 1; the native
             crops share the rest equally.
-        enlarge: pictures whose short side is under ``size`` are enlarged until it is not, instead
+        enlarge: images whose short side is under ``size`` are enlarged until it is not, instead
             of being continued by their mirror image.
 
     Raises:
@@ -69,7 +69,7 @@ class InputSpec:
 
     @property
     def max_views(self) -> int:
-        """Most views one picture can give."""
+        """Most views one image can give."""
         return self.native + self.reduced
 
 
@@ -84,7 +84,7 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Views:
-    """What a model sees of one picture.
+    """What a model sees of one image.
 
     Attributes:
         pixels: uint8 NxSxSx3 RGB, most telling view first.
@@ -142,7 +142,7 @@ def make_views(image: Image, spec: InputSpec) -> Views:
 def native_crops(image: Image, size: int, most: int, enlarge: bool = False) -> list[Image]:
     """uint8 HxWx3 -> 1 to ``most`` different uint8 SxSx3 crops, spread out.
 
-    They are never resampled, but for those of pictures that `fill_out` enlarges.
+    They are never resampled, but for those of images that `fill_out` enlarges.
     """
     image = fill_out(image, size, enlarge)
     free_y, free_x = image.shape[0] - size, image.shape[1] - size
@@ -153,7 +153,7 @@ def native_crops(image: Image, size: int, most: int, enlarge: bool = False) -> l
 
 
 def has_reduced_view(image: Image, size: int) -> bool:
-    """Whether a picture is so much larger than a view that a reduced one shows something else."""
+    """Whether an image is so much larger than a view that a reduced one shows something else."""
     return bool(min(image.shape[:2]) >= _REDUCE_FROM * size)
 
 

@@ -1,4 +1,4 @@
-"""What happens to a picture on its way to a detector: crops, resizes and recompressions.
+"""What happens to an image on its way to a detector: crops, resizes and recompressions.
 
 Training augments with these functions and `scripts/evaluate.py` measures with them, so a result
 "under the organisers' operations" means the same thing in both. Every function is pure: uint8
@@ -23,13 +23,13 @@ from PIL import Image as Pillow
 from synthdet.preprocessing.resizing import Image
 
 Operation = Callable[[Image, np.random.Generator], Image]
-Mask = npt.NDArray[np.bool_]  # HxW, true where the picture was forged
+Mask = npt.NDArray[np.bool_]  # HxW, true where the image was forged
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 ORGANISERS_SIZE = 200  # pixels, side of what the organisers hand out
 _SIDE_LEAST, _SIDE_MOST = 160, 2048  # pixels, of their crop
 _QUALITY = (65, 100)  # of their JPEG, both ends included
-_PIXEL_RATIO = 1.25  # of a display that shows pictures larger than they are, a common setting
+_PIXEL_RATIO = 1.25  # of a display that shows images larger than they are, a common setting
 _MOST_CUT_OFF = 0.1  # of a side, at each of its ends: selections by hand are not exact
 
 
@@ -38,7 +38,7 @@ class OrganisersDraw:
     """One draw of the organisers' rule: a square of ``side`` pixels at (``y``, ``x``), then JPEG.
 
     Attributes:
-        side, y, x: the crop, in pixels of the picture.
+        side, y, x: the crop, in pixels of the image.
         quality: of the JPEG, 65 to 100.
     """
 
@@ -64,10 +64,10 @@ def organisers(image: Image, rng: np.random.Generator) -> Image:
 
 
 def draw_organisers(height: int, width: int, rng: np.random.Generator) -> OrganisersDraw:
-    """Draw side, place and quality for a picture of (``height``, ``width``) pixels, uniformly.
+    """Draw side, place and quality for an image of (``height``, ``width``) pixels, uniformly.
 
     With ``most = min(height, width, 2048)``, the side lies in [max(5/8 most, 160), most]. The
-    organisers left out pictures with a side under 160; here these give their largest square.
+    organisers left out images with a side under 160; here these give their largest square.
     """
     most = min(height, width, _SIDE_MOST)
     least = min(most, max(5 * most // 8, _SIDE_LEAST))
@@ -81,7 +81,7 @@ def draw_organisers(height: int, width: int, rng: np.random.Generator) -> Organi
 
 
 def apply_organisers(image: Image, draw: OrganisersDraw) -> Image:
-    """uint8 HxWx3 -> uint8 200x200x3 by a given draw; the draw must fit the picture."""
+    """uint8 HxWx3 -> uint8 200x200x3 by a given draw; the draw must fit the image."""
     square = image[draw.y : draw.y + draw.side, draw.x : draw.x + draw.side]
     target = (ORGANISERS_SIZE, ORGANISERS_SIZE)
     resized = np.asarray(Pillow.fromarray(square).resize(target, draw.resample))
@@ -89,7 +89,7 @@ def apply_organisers(image: Image, draw: OrganisersDraw) -> Image:
 
 
 def screenshot(image: Image, rng: np.random.Generator) -> Image:
-    """A picture shown on a display and captured there, without loss: uint8 HxWx3 -> uint8 hxwx3.
+    """An image shown on a display and captured there, without loss: uint8 HxWx3 -> uint8 hxwx3.
 
     A browser enlarges it to the pixels of the display by bilinear interpolation, and each edge of
     the selection lies somewhere in the outer tenth, so JPEG blocks lose size and phase. Programs
@@ -141,8 +141,8 @@ def noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
 def follow(operation: Operation, mask: Mask, rng: np.random.Generator) -> Mask:
     """Where an operation that moves pixels takes those of a mask: bool HxW -> bool hxw.
 
-    The operation sees the mask as a picture, with the draws that it would take for the picture;
-    ``rng`` itself does not advance, so that the picture can follow.
+    The operation sees the mask as an image, with the draws that it would take for the image;
+    ``rng`` itself does not advance, so that the image can follow.
     """
     drawn = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
     return np.asarray(operation(drawn, copy.deepcopy(rng))[..., 0] >= 128, bool)
@@ -152,9 +152,9 @@ def seeded(name: str, seed: int = 0, repeat: int = 0) -> np.random.Generator:
     """A generator that depends on nothing but its arguments, on every platform and in any order.
 
     Args:
-        name: of the file, so that a picture meets the same operations in every run.
+        name: of the file, so that an image meets the same operations in every run.
         seed: of the whole evaluation.
-        repeat: another draw for the same picture.
+        repeat: another draw for the same image.
     """
     digest = hashlib.sha256(f"{seed}\n{repeat}\n{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))

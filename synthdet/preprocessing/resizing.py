@@ -1,4 +1,4 @@
-"""Padding, cropping and resizing of pictures and of maps: the one way from size to size.
+"""Padding, cropping and resizing of images and of maps: the one way from size to size.
 
 Traces of generation and of compression live at native resolution, so crops start where JPEG blocks
 do, and nothing is resampled but what is asked for.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]  # HxWx3 RGB, 0 to 255
 Map = npt.NDArray[np.float32]  # HxW, one number a pixel
 JPEG_BLOCK = 8  # crops start on multiples of this, so that JPEG blocks keep their phase
-_MOST_ASPECT = 16  # of what is enlarged: a line of pixels must not become a picture of gigabytes
+_MOST_ASPECT = 16  # of what is enlarged: a line of pixels must not become an image of gigabytes
 
 
 def fill_out(image: Image, size: int, enlarge: bool) -> Image:
@@ -30,9 +30,9 @@ def fill_out(image: Image, size: int, enlarge: bool) -> Image:
 
 
 def pad_to(image: Image, size: int) -> Image:
-    """Mirror the right and lower edge until both sides are at least ``size``; 1x1 pictures too.
+    """Mirror the right and lower edge until both sides are at least ``size``; 1x1 images too.
 
-    The picture stays in the upper left corner, where its JPEG blocks keep their phase.
+    The image stays in the upper left corner, where its JPEG blocks keep their phase.
     """
     missing = [max(0, size - side) for side in image.shape[:2]]
     if not any(missing):

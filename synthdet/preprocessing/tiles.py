@@ -1,4 +1,4 @@
-"""What a localizer sees of a picture: squares that cover it."""
+"""What a localizer sees of an image: tiles that cover it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,10 +7,10 @@ from synthdet.preprocessing.resizing import JPEG_BLOCK, Image, Map, crop, on_gri
 
 
 class Tiling:
-    """Overlapping squares that cover a picture, and how maps of the squares blend into one.
+    """Overlapping squares that cover an image, and how maps of the squares blend into one.
 
     Squares start on multiples of 8 pixels, so that JPEG blocks keep their phase; what sticks out
-    of the picture is filled with its mirror image. The share of a square in a pixel falls towards
+    of the image is filled with its mirror image. The share of a square in a pixel falls towards
     its rim as a raised cosine, and the shares in every pixel sum to 1, so that no seam shows.
 
     Example:
@@ -21,10 +21,10 @@ class Tiling:
     """
 
     def __init__(self, height: int, width: int, size: int, overlap: float) -> None:
-        """Lay squares of side ``size`` over a picture; each covers ``overlap`` of the one before.
+        """Lay squares of side ``size`` over an image; each covers ``overlap`` of the one before.
 
         Args:
-            height, width: of the picture, from 1x1.
+            height, width: of the image, from 1x1.
             size: side of a square in pixels, 8 or more.
             overlap: least share of the side, 0 to below 1.
         """

@@ -1,6 +1,6 @@
-"""C2PA manifests: signed statements on a picture's history (C2PA 2.1).
+"""C2PA manifests: signed statements on an image's history (C2PA 2.1).
 
-With c2pa-python (``pip install c2pa-python``) the signature and the hash of the picture are
+With c2pa-python (``pip install c2pa-python``) the signature and the hash of the image are
 verified, offline: nothing is fetched, and no list of trusted signers is consulted, so a valid
 manifest proves that the file is as it was signed, and not who signed it. Without it a manifest is
 reported as present, with what its bytes name.

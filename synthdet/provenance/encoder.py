@@ -1,4 +1,4 @@
-"""JPEG quantisation tables -> what they say of the program that compressed the picture last."""
+"""JPEG quantisation tables -> what they say of the program that compressed the image last."""
 
 from collections.abc import Iterator
 

@@ -19,7 +19,7 @@ class Statement:
 
     Attributes:
         source: where it stands.
-        meaning: what it says of the picture's origin, if it is believed.
+        meaning: what it says of the image's origin, if it is believed.
         text: a sentence or a phrase for a person, free of control characters.
     """
 

@@ -63,7 +63,7 @@ def statements(blocks: Blocks) -> Iterator[Statement]:
 
 
 def origin_of(software: str) -> Meaning:
-    """What the name of a program says of a picture's origin."""
+    """What the name of a program says of an image's origin."""
     if _GENERATORS.search(software):
         return "generated"
     return "edited" if _EDITORS.search(software) else "other"

@@ -3,7 +3,7 @@
 read     output, report, masks and truth -> one `Item` a row
 judged   figures that need the truth
 charts   figures -> SVG
-images   pictures and maps -> thumbnails that fit the page's budget
+images   input images and maps -> thumbnails that fit the page's budget
 page     all of it -> HTML
 """
 

@@ -26,7 +26,7 @@ def histogram(
     synthetic: Sequence[bool | None],
     band: tuple[float, float] | None,
 ) -> str:
-    """Logits of N pictures, by truth where it is known, with the threshold 0 and the band."""
+    """Logits of N images, by truth where it is known, with the threshold 0 and the band."""
     values = np.clip(np.asarray(logits, float), -_FURTHEST, _FURTHEST)
     reach = max(1.0, float(np.abs(values).max(initial=0.0)), *map(abs, band or (0.0, 0.0)))
     edges = np.linspace(-reach, reach, _BARS + 1)
@@ -60,7 +60,7 @@ def roc_curve(points: Sequence[tuple[float, float]], area: float) -> str:
 
 
 def calibration_curve(bins: Sequence[Bin]) -> str:
-    """Mean probability against the share of synthetic pictures; dots grow with their pictures."""
+    """Mean probability against the share of synthetic images; dots grow with their images."""
     x, y = _scales((0, 1), (0, 1))
     most = max((one.count for one in bins), default=1)
     parts = [_line(x(0), y(0), x(1), y(1), "chance")]

@@ -29,9 +29,9 @@ _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 
 
 
 def thumbnails(items: Sequence[Item]) -> Iterator[tuple[bytes, bytes]]:
-    """WebP of each row's picture and of its map, in the rows' order; empty where there is none.
+    """WebP of each row's image and of its map, in the rows' order; empty where there is none.
 
-    Pictures are decoded in worker processes, as in the run itself.
+    Images are decoded in worker processes, as in the run itself.
     """
     most = int(PAGE_BYTES * 3 / 4 / max(1, len(items)))  # base64 makes 4 bytes of 3
     masks = {item.path: item.mask for item in items if item.path and item.mask}
@@ -47,14 +47,14 @@ def thumbnails(items: Sequence[Item]) -> Iterator[tuple[bytes, bytes]]:
 def _result(future: Future[tuple[bytes, bytes]] | None) -> tuple[bytes, bytes]:
     try:
         return future.result() if future else (b"", b"")
-    except ImageError:  # the row says why it has no answer; the page shows no picture
+    except ImageError:  # the row says why it has no answer; the page shows no image
         return b"", b""
 
 
 def _draw(
     path: Path, limits: DecodeLimits, masks: Mapping[Path, Path], most: int
 ) -> tuple[bytes, bytes]:
-    """In a worker: a file -> the thumbnails of its picture and of its map."""
+    """In a worker: a file -> the thumbnails of its image and of its map."""
     loaded = load_image(path, limits.pixels)
     for_map = int(most * _HEAT_SHARE) if path in masks else 0
     picture = thumbnail(loaded.pixels, most - for_map)

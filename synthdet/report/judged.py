@@ -43,8 +43,8 @@ class RunMetrics:
     Attributes:
         figures: name -> value, as `synthdet.metrics.detection.summarise`.
         roc: (false positive rate, true positive rate) from (0, 0) to (1, 1).
-        curve: of calibration, by bins of probability that hold a picture.
-        confusion: (truth, verdict) -> pictures, for both truths and every verdict.
+        curve: of calibration, by bins of probability that hold an image.
+        confusion: (truth, verdict) -> images, for both truths and every verdict.
         sources: worst first.
         worst: the mistakes by how sure they were, surest first.
     """

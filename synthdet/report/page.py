@@ -1,4 +1,4 @@
-"""A run -> one HTML file that needs nothing else: styles, program and pictures are in it."""
+"""A run -> one HTML file that needs nothing else: styles, program and images are in it."""
 
 import base64
 import math
@@ -37,7 +37,7 @@ def write_page(run: Run, path: Path) -> None:
         program=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
     )
     with write_atomically(path) as stream:
-        for part in parts:  # piece by piece, so that the pictures are never all in memory
+        for part in parts:  # piece by piece, so that the images are never all in memory
             stream.write(part.encode("utf-8", "replace"))
 
 
@@ -63,7 +63,7 @@ def environment() -> "jinja2.Environment":
 
 
 def _images(run: Run) -> Iterator[tuple[int, str, str]]:
-    """Row and the base64 of its picture and of its map, where there are any."""
+    """Row and the base64 of its image and of its map, where there are any."""
     for item, (picture, heat) in zip(run.items, thumbnails(run.items), strict=True):
         if picture or heat:
             yield item.row, _base64(picture), _base64(heat)

@@ -23,14 +23,14 @@ class Item:
     Attributes:
         row: its number, from 0.
         name: of the file, as the run calls it.
-        path: where the picture lies; None where that is not known.
+        path: where the image lies; None where that is not known.
         logit: the answer; > 0 means synthetic.
         verdict: in words.
         probability: P(synthetic), calibrated; None without an answer, or without a report.
         agreement: of its views, in words; empty where there is one, or it is not known.
         status: "ok", or why the row is a fallback.
         notes: what speaks against believing the answer; empty most often.
-        source: where the picture comes from: as the truth says, else its folder.
+        source: where the image comes from: as the truth says, else its folder.
         synthetic: the truth; None where it is not known.
         mask: file with its map of manipulated pixels.
         provenance: statements of the file itself, as `synthdet.provenance.Provenance`.
@@ -88,7 +88,7 @@ def read_run(
 
     Args:
         output: the CSV of logits.
-        images: the input table, by which the pictures are found; None shows none.
+        images: the input table, by which the images are found; None shows none.
         masks: the folder of ``--masks``.
         truth: a table or folder that `synthdet.evaluation.labelled.read_set` reads.
         report: the run's report; by default OUTPUT.report.json, which may be missing.
@@ -113,7 +113,7 @@ def assemble(
     masks: Sequence[Path | None] | None = None,
     truth: Mapping[str, LabelledImage] | None = None,
 ) -> Run:
-    """Join names, logits, pictures and masks, one of each a row, with what report and truth add.
+    """Join names, logits, images and masks, one of each a row, with what report and truth add.
 
     Raises:
         InputError: the report is of another run.
@@ -203,7 +203,7 @@ def _read_report(path: Path, needed: bool) -> dict[str, Any]:
 
 
 def agreement(row: Mapping[str, Any]) -> str:
-    """What a report's row says of the picture's views, in words; old reports say nothing."""
+    """What a report's row says of the image's views, in words; old reports say nothing."""
     found = row.get("agreement")
     if not found:
         return ""

@@ -35,8 +35,8 @@ from synthdet.inference.weights import WeightsConfig
 from synthdet.metrics.detection import auc, balanced_accuracy, vip_score
 
 METRICS = {"balanced_accuracy": balanced_accuracy, "auc": auc}
-USUAL = ("native", "organisers")  # conditions in which pictures count as familiar
-USUAL_SHARE = 0.99  # of the calibrating half, which is near; one odd picture in 200 sets no limit
+USUAL = ("native", "organisers")  # conditions in which images count as familiar
+USUAL_SHARE = 0.99  # of the calibrating half, which is near; one odd image in 200 sets no limit
 HEAT_RANGE = (0.5, 1.0)  # of the grid's colours: from chance to perfect
 
 
@@ -68,7 +68,7 @@ def run_score(args: argparse.Namespace) -> None:
 
 
 def run_write_images(args: argparse.Namespace) -> None:
-    """Write the pictures as each protocol leaves them, and the table of them."""
+    """Write the images as each protocol leaves them, and the table of them."""
     labelled = read_data(args)
     protocols = [parse_protocol(text) for text in dict.fromkeys(args.protocols)]
     with tqdm(total=len(labelled.samples), unit="file", disable=None) as bar:
@@ -109,7 +109,7 @@ def run_grid(args: argparse.Namespace) -> None:
 
 
 def run_calibrate(args: argparse.Namespace) -> None:
-    """Fit on one half of the pictures, report on the other, write config.json."""
+    """Fit on one half of the images, report on the other, write config.json."""
     labelled = read_data(args)
     detector = Detector.load(args.weights)
     scored = run_detector(detector, labelled, args.protocols, args)
@@ -151,7 +151,7 @@ def print_calibration(
     rates: Mapping[str, Mapping[str, float]],
     asked: Iterable[float],
 ) -> None:
-    """What was fitted, and what it does to the pictures that were not fitted."""
+    """What was fitted, and what it does to the images that were not fitted."""
     print(f"temperature {config.temperature:.4g}, bias {config.bias:.4g}")
     print("thresholds " + ", ".join(f"{name} {z:.3f}" for name, z in config.thresholds.items()))
     print(f"\non the reporting half, which was not fitted\n{format_rows(rows)}\n")
@@ -167,7 +167,7 @@ def print_calibration(
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse options that would have no effect, and a model on pictures that were written for it.
+    """Refuse options that would have no effect, and a model on images that were written for it.
 
     Its rows would not say what was done to them.
     """
@@ -200,12 +200,12 @@ def read_answers(
 
 
 def read_data(args: argparse.Namespace) -> LabelledSet:
-    """The pictures that the arguments ask for."""
+    """The images that the arguments ask for."""
     return choose(read_set(args.data, args.split), args)
 
 
 def choose(labelled: LabelledSet, args: argparse.Namespace) -> LabelledSet:
-    """Of a set, the pictures that the arguments ask for."""
+    """Of a set, the images that the arguments ask for."""
     if args.families:
         labelled = labelled.of_families(args.families)
     labelled = labelled.half(args.half)
@@ -216,7 +216,7 @@ def match(path: Path, labelled: LabelledSet) -> npt.NDArray[np.float64]:
     """The logits of a CSV in the order of the set, by name.
 
     Raises:
-        InputError: a picture of the set has no logit there.
+        InputError: an image of the set has no logit there.
     """
     answers = dict(zip(*read_logits(path), strict=True))
     missing = [sample.name for sample in labelled.samples if sample.name not in answers]

@@ -132,7 +132,7 @@ def _baseline(name: str) -> Method:
 
 
 def read_data(args: argparse.Namespace) -> ForgedSet:
-    """The pictures that the arguments ask for; says what of them cannot be used."""
+    """The images that the arguments ask for; says what of them cannot be used."""
     data = read_forged_set(args.data, args.reader)
     data = data.of_split(args.split) if args.split else data
     data = data.beside(args.authentic)
@@ -147,7 +147,7 @@ def run_methods(
     protocols: Sequence[str],
     args: argparse.Namespace,
 ) -> Verdicts:
-    """Judge with a progress bar, and say which files gave no pixels."""
+    """Score with a progress bar, and say which files gave no pixels."""
     parsed = [parse_protocol(text) for text in dict.fromkeys(protocols)]
     with tqdm(total=len(data.samples), unit="file", disable=None) as bar:
         verdicts, left_out = judge(data.samples, methods, parsed, args.seed, bar.update)
@@ -159,7 +159,7 @@ def run_methods(
 def draw_pictures(
     judged: MaskScores, method: Method, protocol: str, args: argparse.Namespace
 ) -> None:
-    """Draw the worst, the median and the best picture of each source."""
+    """Draw the worst, the median and the best image of each source."""
     dice = {
         sample: figures["dice"]
         for sample, figures in zip(judged.samples, judged.pixels, strict=True)

@@ -19,7 +19,7 @@ class OnBoundMemory:
 
     Inputs and outputs are bound, so that the runtime copies a batch to the device once, and back
     only what was asked for, instead of placing copies as its graph partition happens to want them.
-    Python's API offers no pinned memory; 64 pictures of 200 px are 8 MB, a millisecond or two of
+    Python's API offers no pinned memory; 64 images of 200 px are 8 MB, a millisecond or two of
     pageable copy beside a model's tens.
     """
 
