@@ -5,7 +5,7 @@ import yaml
 from synthdet.errors import UsageError
 from training import leave_one_out as program
 from training.config import SetConfig, save_config
-from training.data import features
+from training.data.features import store as features
 from training.leave_one_out import changes, folds, holdouts, main, sets_named
 
 

@@ -51,7 +51,7 @@ def infer_masks(
             loaded = load_image(files[number])
         except ImageError as error:
             _warn(f"{error}: nothing is marked")
-            folder.write_zeros(row, MAX_PIXELS)
+            folder.write_zeros(row, error.size, MAX_PIXELS)
             continue
         found = localizer.locate(loaded.pixels)
         folder.write(row, loaded, found)
