@@ -44,6 +44,7 @@ def test_the_command_line_wins_over_recipe_and_smoke():
         ("data.conditions=[nativ]", "'native' or 'organisers'"),
         ("data.sets=[]", "at least 1 item"),
         ("machine.batch_size=0", "greater than or equal to 1"),
+        ("data.balance_cap=0.5", "greater than or equal to 1"),
         ("views.size=4", "input size is 4"),
         ("views.enlarge=1", "valid boolean"),
         ("seed=yes", "valid integer"),
@@ -57,3 +58,9 @@ def test_the_command_line_wins_over_recipe_and_smoke():
 def test_a_typo_stops_the_run(tiny, assignment, said):
     with pytest.raises(UsageError, match=said):
         tiny(assignment)
+
+
+def test_pairs_want_an_even_batch(tiny):
+    assert tiny("data.pairs=true").data.pairs
+    with pytest.raises(UsageError, match=r"batch_size is 3: expected an even number"):
+        tiny("data.pairs=true", "machine.batch_size=3")

@@ -61,15 +61,18 @@ def measure(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_source(answers: pd.DataFrame) -> pd.DataFrame:
-    """Share of right answers of each source and class, the worst first: columns ``source``,
-    ``label``, ``family``, ``pictures`` and ``right``.
+    """Share of right answers of each source and class, the worst first, of these the largest.
+
+    Columns ``source``, ``label``, ``family``, ``pictures`` and ``right``.
     """
     right = (answers["score"] > 0) == (answers["label"] == 1)
     grouped = answers.assign(right=right).groupby(["source", "label"])
     found = grouped.agg(
         family=("family", "first"), pictures=("right", "size"), right=("right", "mean")
     )
-    return found.reset_index().sort_values("right", kind="stable", ignore_index=True)
+    return found.reset_index().sort_values(
+        ["right", "pictures"], ascending=[True, False], kind="stable", ignore_index=True
+    )
 
 
 def by_family(answers: pd.DataFrame) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def test_a_row_a_part(answers):
 
 def test_the_worst_come_first(answers):
     sources = held_out.by_source(answers)
-    assert sources["source"].to_list() == ["faces", "lab_ai", "lab_real", "gan", "pets"]
+    assert sources["source"].to_list() == ["faces", "lab_ai", "lab_real", "pets", "gan"]
     assert sources["right"].to_list() == [0, 0.5, 0.5, 1, 1]
     families = held_out.by_family(answers)
     assert families["family"].to_list() == ["faces", "lab", "gan", "pets"]
