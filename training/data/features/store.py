@@ -48,7 +48,7 @@ _OF_THE_HEAD = {
 }  # settings; of no effect here
 _READ_AHEAD = 8  # images in one batch of a worker's answers
 _AT_ONCE = 64  # views that go through the network together
-_TIMED = 4  # views by which the time of all is estimated
+_TIMED = 16  # views by which the time of all is estimated, as many as a backend takes at once
 _LARGEST = float(np.finfo(np.float16).max)
 
 
